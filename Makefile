@@ -1,0 +1,65 @@
+# ipr.h: the header is the whole library; this file builds its examples, tests and measurements.
+# `make help` lists the targets. Everything goes to build/ and results/.
+
+CC      ?= cc
+CFLAGS  ?= -O2
+WARN     = -Wall -Wextra -pedantic
+THREADS  = -DIPR_THREADS -pthread
+LDLIBS   =
+SAMPLE   = -I. $(WARN) -ffp-contract=off
+SEEDS   ?=
+QUICK   ?=
+NAMES   ?=
+SECONDS ?= 60
+
+ifeq ($(shell $(CC) -v 2>&1 | grep -c tcc),1)
+SAMPLE   = -I.
+THREADS  =
+endif
+
+.PHONY: help demo test check matrix bench reproduce data fuzz clean
+
+help:
+	@echo 'make demo                      train, protect, verify and attack a model; writes build/demo.html (3 minutes)'
+	@echo 'make test                      the unit suite; last line: N passed, N failed'
+	@echo 'make check                     warnings, floors, stack frames, option matrix, doc snippets (gcc and clang)'
+	@echo 'make matrix                    compilers, sanitizers and foreign architectures'
+	@echo 'make bench                     speed beside the peers, to build/bench.json'
+	@echo 'make reproduce [EXP=name] [QUICK=1] [SEEDS=n]   tables of the papers, to results/'
+	@echo 'make data [NAMES="mnist trec"] fetch and unpack data sets (default: mnist)'
+	@echo 'make fuzz [SECONDS=60]         fuzz every parser (clang)'
+	@echo 'make clean                     remove build/'
+
+build:
+	@mkdir -p build
+
+build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_seqmnist.c -o $@ $(LDLIBS)
+
+demo: build/gatekeeper_seqmnist
+	@sh data_fetch/fetch.sh --quiet --optional mnist || true
+	./build/gatekeeper_seqmnist --demo
+
+test:
+	@CC='$(CC)' CFLAGS='$(CFLAGS)' sh tests/run.sh
+
+check:
+	@sh tests/check.sh
+
+matrix:
+	@sh tests/matrix.sh
+
+bench:
+	@CC='$(CC)' sh bench/run.sh
+
+reproduce:
+	@sh examples/reproduce.sh '$(EXP)' '$(QUICK)' '$(SEEDS)' '$(DATA)'
+
+data:
+	@sh data_fetch/fetch.sh $(NAMES)
+
+fuzz:
+	@sh tests/fuzz.sh $(SECONDS)
+
+clean:
+	rm -rf build

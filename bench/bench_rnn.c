@@ -1,0 +1,268 @@
+/* bench_rnn.c: times of recurrent training steps and forward passes, one JSON line each.
+   usage: bench_rnn [threads [substring of the rows wanted]]
+   A training step is forward, cross-entropy, backward and Adam, as in bench_torch.py, whose rows have the same names. */
+#define IPR_IMPLEMENTATION
+#define IPR_STATIC
+#include "../ipr.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Times are medians of wall time; "busy" is CPU time over wall time, which a shared machine drags below the thread
+   count. IPR_BENCH_CPU=1 measures CPU time instead: the only honest clock on a busy machine, for one thread. */
+static int threads = 1;
+static const char *only = "";
+
+static double busy_cpu, busy_wall;     /* since the last line */
+
+static void line(const char *name, const char *unit, double value)
+{
+    printf("{\"name\": \"%s\", \"who\": \"ipr\", \"threads\": %d, \"unit\": \"%s\", \"value\": %.5g, \"busy\": %.2f}\n",
+           name, threads, unit, value, busy_wall > 0 ? busy_cpu / busy_wall : 1.0);
+    fflush(stdout);
+    busy_cpu = busy_wall = 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *t, int n)
+{
+    qsort(t, (size_t)n, sizeof *t, by_value);
+    return t[n / 2];
+}
+
+static void stop(ipr_ctx *c)
+{
+    fprintf(stderr, "bench_rnn: %s\n", c ? ipr_message(c) : "ipr_open failed");
+    exit(1);
+}
+
+static ipr_ctx *open_ctx(void)
+{
+    ipr_desc d = IPR_ZERO;
+    ipr_ctx *c;
+    d.seed = 1;
+    d.threads = threads;
+    c = ipr_open(&d, NULL);
+    if (!c) stop(NULL);
+    return c;
+}
+
+static ipr_real *noise(ipr_index n, uint32_t stream)
+{
+    ipr_rng r = ipr_rng_make(1, stream, 0);
+    ipr_real *p = (ipr_real *)malloc((size_t)n * sizeof *p);
+    ipr_index i;
+    if (!p) exit(1);
+    for (i = 0; i < n; i++) p[i] = (ipr_real)ipr_rng_normal(&r);
+    return p;
+}
+
+/* ---- one layer (two for bidirectional), a dense layer on the last state ---- */
+
+typedef struct shape { const char *tag; ipr_index t, b, i, h, classes; int bi, reps; } shape;
+static const shape shapes[] = {
+    { "seqmnist", 28, 128, 28, 100, 10, 0, 9 }, { "trec_bi", 30, 10, 300, 300, 6, 1, 9 },
+    { "imdb", 200, 100, 100, 256, 2, 0, 3 }, { "t32", 32, 64, 128, 256, 10, 0, 7 }
+};
+
+typedef struct net {
+    ipr_ctx *c;
+    shape s;
+    ipr_params *p;
+    ipr_rnn rnn[2];
+    ipr_dense out;
+    ipr_opt *opt;
+    ipr_real *x[2];     /* the input, and the same backwards in time for the second direction */
+    int32_t *label;
+} net;
+
+static void net_open(net *n, int cell, const shape *s)
+{
+    const ipr_index row = s->b * s->i;
+    ipr_index k;
+    n->c = open_ctx();
+    n->s = *s;
+    n->p = ipr_params_new(n->c);
+    n->rnn[0] = ipr_rnn_new(n->p, "forward", cell, s->i, s->h);
+    if (s->bi) n->rnn[1] = ipr_rnn_new(n->p, "backward", cell, s->i, s->h);
+    n->out = ipr_dense_new(n->p, "out", s->bi ? 2 * s->h : s->h, s->classes, 1);
+    n->opt = ipr_opt_new(n->p, NULL);
+    n->x[0] = noise(s->t * row, 9);
+    n->x[1] = noise(s->t * row, 9);
+    for (k = 0; k < s->t; k++) memcpy(n->x[1] + k * row, n->x[0] + (s->t - 1 - k) * row, (size_t)row * sizeof(ipr_real));
+    n->label = (int32_t *)malloc((size_t)(2 * s->b) * sizeof *n->label);
+    if (!n->label || ipr_status(n->c)) stop(n->c);
+    for (k = 0; k < 2 * s->b; k++) n->label[k] = (int32_t)(k % s->classes);
+}
+
+static void net_close(net *n)
+{
+    free(n->x[0]);
+    free(n->x[1]);
+    free(n->label);
+    ipr_close(n->c);
+}
+
+static ipr_tensor *net_x(net *n, int direction)
+{
+    ipr_index d[3];
+    d[0] = n->s.t; d[1] = n->s.b; d[2] = n->s.i;
+    return ipr_from(n->c, 3, d, n->x[direction]);
+}
+
+static ipr_tensor *net_labels(net *n, ipr_index count) { return ipr_from_i32(n->c, 1, &count, n->label); }
+
+static ipr_tensor *net_logits(net *n)
+{
+    ipr_tensor *h[2];
+    h[0] = ipr_rnn_forward(n->c, &n->rnn[0], net_x(n, 0), NULL, 0);
+    if (n->s.bi) {
+        h[1] = ipr_rnn_forward(n->c, &n->rnn[1], net_x(n, 1), NULL, 0);
+        h[0] = ipr_concat(n->c, h, 2, 1);
+    }
+    return ipr_dense_forward(n->c, &n->out, h[0]);
+}
+
+static void finish_step(net *n, ipr_tensor *loss)
+{
+    (void)ipr_backward(n->c, loss);
+    (void)ipr_opt_step(n->opt);
+    ipr_step_end(n->c);
+    if (ipr_status(n->c)) stop(n->c);
+}
+
+static void train_step(net *n) { finish_step(n, ipr_cross_entropy(n->c, net_logits(n), net_labels(n, n->s.b))); }
+
+static void forward(net *n)
+{
+    ipr_no_grad(n->c, 1);
+    (void)net_logits(n);
+    ipr_no_grad(n->c, 0);
+    ipr_step_end(n->c);
+    if (ipr_status(n->c)) stop(n->c);
+}
+
+static double time_ms(net *n, void (*step)(net *))
+{
+    const double a = ipr_now(n->c);
+    const clock_t k = clock();
+    double wall, cpu;
+    step(n);
+    cpu = (double)(clock() - k) / CLOCKS_PER_SEC;
+    wall = ipr_now(n->c) - a;
+    busy_cpu += cpu;
+    busy_wall += wall;
+    return (getenv("IPR_BENCH_CPU") ? cpu : wall) * 1e3;
+}
+
+static void measure(net *n, const char *name, void (*step)(net *), int reps)
+{
+    double t[16];
+    uint64_t allocs;
+    int k;
+    if (!strstr(name, only)) return;
+    step(n);
+    step(n);
+    allocs = ipr_stats_get(n->c).allocs;
+    for (k = 0; k < reps; k++) t[k] = time_ms(n, step);
+    line(name, "ms", median(t, reps));
+    if (ipr_stats_get(n->c).allocs != allocs) {
+        char text[128];
+        (void)sprintf(text, "%.100s_allocations_per_step", name);
+        line(text, "calls", (double)(ipr_stats_get(n->c).allocs - allocs) / reps);
+    }
+}
+
+static void recurrent(void)
+{
+    int cell;
+    size_t k;
+    for (cell = IPR_LSTM; cell <= IPR_GRU; cell++)
+        for (k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+            const shape *s = &shapes[k];
+            char name[64], full[160];
+            net n;
+            (void)sprintf(name, "%.8s_%.16s_T%d_B%d_I%d_H%d", ipr_cell_name(cell), s->tag, (int)s->t, (int)s->b, (int)s->i, (int)s->h);
+            (void)sprintf(full, "%s_train %s_forward", name, name);
+            if (!strstr(full, only)) continue;
+            net_open(&n, cell, s);
+            (void)sprintf(full, "%s_train", name);
+            measure(&n, full, train_step, s->reps);
+            (void)sprintf(full, "%s_forward", name);
+            measure(&n, full, forward, s->reps);
+            net_close(&n);
+        }
+}
+
+/* ---- Gatekeeper, public scheme: plain and gated rows in one pass, 8 keys, signature loss ---- */
+
+enum { KEYS = 8 };
+static ipr_real *key_noise, *key_sign;
+
+static void gatekeeper_step(net *n)
+{
+    ipr_ctx *c = n->c;
+    const ipr_rnn *l = &n->rnn[0];
+    ipr_rnn_in in = IPR_ZERO;
+    ipr_rnn_out key = IPR_ZERO;
+    ipr_tensor *first, *hbar, *hinge, *spread, *h, *loss;
+    ipr_index d[3];
+    d[0] = n->s.t; d[1] = KEYS; d[2] = n->s.i;
+    in.x = ipr_from(c, 3, d, key_noise);
+    in.w_ih = l->w_ih;
+    in.w_hh = l->w_hh;
+    in.b_ih = l->b_ih;
+    in.b_hh = l->b_hh;
+    in.want_gate_out = 1;
+    (void)ipr_lstm(c, &in, &key);
+    first = ipr_select(c, key.y, 0, 0);
+    hbar = ipr_mean_axis(c, first, 0);
+    hinge = ipr_relu(c, ipr_affine(c, ipr_mul(c, hbar, ipr_from(c, 1, &n->s.h, key_sign)), -1, 0.1));
+    spread = ipr_mean(c, ipr_sqrt(c, ipr_affine(c, ipr_sum_axis(c, ipr_square(c, ipr_sub(c, first, hbar)), 0), 1.0 / (KEYS - 1), 0)));
+    h = ipr_rnn_forward(c, l, net_x(n, 0), ipr_mean_axis(c, key.gate_out, 1), 1);
+    /* the mean over 2B rows is half the sum of the two losses */
+    loss = ipr_affine(c, ipr_cross_entropy(c, ipr_dense_forward(c, &n->out, h), net_labels(n, 2 * n->s.b)), 2, 0);
+    loss = ipr_add(c, loss, ipr_affine(c, ipr_sum(c, hinge), 0.5, 0));
+    loss = ipr_add(c, loss, ipr_affine(c, ipr_exp(c, ipr_affine(c, ipr_log(c, spread), -1, 0)), 0.001, 0));
+    finish_step(n, loss);
+}
+
+static void gatekeeper(void)
+{
+    enum { REPS = 9 };
+    const char *name = "gatekeeper_lstm_seqmnist_K8_train";
+    double keyed[REPS], ratio[REPS];
+    net n;
+    int k;
+    if (!strstr(name, only)) return;
+    net_open(&n, IPR_LSTM, &shapes[0]);
+    key_noise = noise(n.s.t * KEYS * n.s.i, 21);
+    key_sign = noise(n.s.h, 22);
+    for (k = 0; k < n.s.h; k++) key_sign[k] = (ipr_real)(key_sign[k] > 0 ? 1 : -1);
+    for (k = 0; k < 2; k++) { train_step(&n); gatekeeper_step(&n); }
+    for (k = 0; k < REPS; k++) {
+        const double plain = time_ms(&n, train_step);
+        keyed[k] = time_ms(&n, gatekeeper_step);
+        ratio[k] = keyed[k] / plain;
+    }
+    line(name, "ms", median(keyed, REPS));
+    line("gatekeeper_lstm_seqmnist_K8_over_plain", "ratio", median(ratio, REPS));
+    free(key_noise);
+    free(key_sign);
+    net_close(&n);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) threads = atoi(argv[1]);
+    if (argc > 2) only = argv[2];
+    recurrent();
+    gatekeeper();
+    return 0;
+}

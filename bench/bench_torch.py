@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""PyTorch's times for the rows of bench_rnn.c and bench_gemm.c, as the same JSON lines.
+
+usage: python3 bench_torch.py [threads [row substring]]
+"""
+import os
+import sys
+import time
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+ONLY = sys.argv[2] if len(sys.argv) > 2 else ''
+torch.set_num_threads(THREADS)
+torch.manual_seed(1)
+WHO = 'torch ' + torch.__version__.split('a')[0].split('+')[0]
+SHAPES = (('seqmnist', 28, 128, 28, 100, 10, False, 9), ('trec_bi', 30, 10, 300, 300, 6, True, 9),
+          ('imdb', 200, 100, 100, 256, 2, False, 3), ('t32', 32, 64, 128, 256, 10, False, 7))
+
+
+BUSY = [1.0]
+
+
+def line(name, unit, value):
+    print('{"name": "%s", "who": "%s", "threads": %d, "unit": "%s", "value": %.5g, "busy": %.2f}'
+          % (name, WHO, THREADS, unit, value, BUSY[0]), flush=True)
+
+
+def median_ms(step, reps):
+    """Wall time; CPU time with IPR_BENCH_CPU=1 (see bench_rnn.c)."""
+    step()
+    step()
+    wall, cpu = [], []
+    for _ in range(reps):
+        a, k = time.perf_counter(), time.process_time()
+        step()
+        cpu.append(time.process_time() - k)
+        wall.append(time.perf_counter() - a)
+    BUSY[0] = sum(cpu) / sum(wall)
+    return sorted(cpu if os.environ.get('IPR_BENCH_CPU') else wall)[reps // 2] * 1e3
+
+
+class Net(nn.Module):
+    def __init__(self, kind, i, h, classes, bi):
+        super().__init__()
+        self.rnn = getattr(nn, kind)(i, h, bidirectional=bi)
+        self.out = nn.Linear(h * (2 if bi else 1), classes)
+
+    def forward(self, x):
+        y = self.rnn(x)[0]
+        if not self.rnn.bidirectional:
+            return self.out(y[-1])
+        h = self.rnn.hidden_size
+        return self.out(torch.cat([y[-1, :, :h], y[0, :, h:]], 1))
+
+
+def train_step(net, x, y):
+    opt = torch.optim.Adam(net.parameters(), 1e-3)
+
+    def step():
+        opt.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+    return step
+
+
+def recurrent():
+    for kind in ('LSTM', 'GRU'):
+        for tag, t, b, i, h, classes, bi, reps in SHAPES:
+            name = '%s_%s_T%d_B%d_I%d_H%d' % (kind.lower(), tag, t, b, i, h)
+            if ONLY not in name + '_train' and ONLY not in name + '_forward':
+                continue
+            net = Net(kind, i, h, classes, bi)
+            x, y = torch.randn(t, b, i), torch.randint(classes, (b,))
+            line(name + '_train', 'ms', median_ms(train_step(net, x, y), reps))
+            with torch.no_grad():
+                line(name + '_forward', 'ms', median_ms(lambda: net(x), reps))
+
+
+def gatekeeper():
+    """The published way: cells stepped one by one, plain pass, gated pass, key pass."""
+    t, b, i, h, k = 28, 128, 28, 100, 8
+    name = 'gatekeeper_lstm_seqmnist_K%d_train' % k
+    if ONLY not in name:
+        return
+    cell, out = nn.LSTMCell(i, h), nn.Linear(h, 10)
+    x, y, key = torch.randn(t, b, i), torch.randint(10, (b,)), torch.randn(t, k, i)
+    s = torch.randint(2, (h,)) * 2.0 - 1.0
+    opt = torch.optim.Adam(list(cell.parameters()) + list(out.parameters()), 1e-3)
+
+    def forget(xt, hx):
+        a = F.linear(xt, cell.weight_ih, cell.bias_ih) + F.linear(hx, cell.weight_hh, cell.bias_hh)
+        return torch.sigmoid(a.chunk(4, 1)[1])
+
+    def step():
+        opt.zero_grad()
+        hk, ck, gates, first = torch.zeros(k, h), torch.zeros(k, h), [], None
+        for n in range(t):
+            gates.append(forget(key[n], hk).mean(0))
+            hk, ck = cell(key[n], (hk, ck))
+            first = hk if first is None else first
+        loss = 0.5 * F.relu(0.1 - s * first.mean(0)).sum() + 0.001 / first.std(0).mean()
+        for gated in (False, True):
+            hx, cx = torch.zeros(b, h), torch.zeros(b, h)
+            for n in range(t):
+                hx, cx = cell(x[n], (hx, cx))
+                if gated:
+                    hx, cx = hx * gates[n], cx * gates[n]
+            loss = loss + F.cross_entropy(out(hx), y)
+        loss.backward()
+        opt.step()
+    line(name, 'ms', median_ms(step, 5))
+
+
+def gemm():
+    for n in (32, 64, 128, 256, 512, 1024, 2048):
+        name = 'sgemm_%d' % n
+        if ONLY not in name:
+            continue
+        a, b, o = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+        reps = max(1, int(1e8 / (2 * n ** 3)))
+
+        def run():
+            for _ in range(reps):
+                torch.mm(a, b, out=o)
+        line(name, 'GFLOP/s', 2 * n ** 3 * reps / median_ms(run, 7) / 1e6)
+
+
+recurrent()
+gatekeeper()
+gemm()

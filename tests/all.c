@@ -1,0 +1,40 @@
+/* The unit suite: one program, so that every compiler and target needs one compilation. The implementation is
+   included here, so tests can see private functions too. Run with a word to select tests by name. */
+#if defined(__unix__) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L     /* clock_gettime, fsync */
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <math.h>
+#define IPR_IMPLEMENTATION
+#include "ipr.h"
+#include "ipr_test.h"
+#include "test_base.c"
+#include "test_stats.c"
+#include "test_vec.c"
+#include "test_gemm.c"
+#include "test_core.c"
+#include "test_rnn.c"
+#include "test_golden.c"
+#include "test_files.c"
+#include "test_data.c"
+#include "test_train.c"
+#include "test_gatekeeper.c"
+
+int main(int argc, char **argv)
+{
+    ipr_test_init(argc, argv);
+    SUITE(base);
+    SUITE(stats);
+    SUITE(vec);
+    SUITE(gemm);
+    SUITE(core);
+    SUITE(rnn);
+    SUITE(golden);
+    SUITE(files);
+    SUITE(data);
+    SUITE(train);
+    SUITE(gatekeeper);
+    return ipr_test_main_summary();
+}
