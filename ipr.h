@@ -857,7 +857,7 @@ IPR_API void ipr_opt_free(ipr_opt *o);                          /* NULL allowed;
    IPR_E_STATE: parameters were added to the set after ipr_opt_new. */
 IPR_API int ipr_opt_step(ipr_opt *o);
 IPR_API double ipr_opt_lr(const ipr_opt *o);                    /* 0 for NULL */
-IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr);              /* from the next step on; IPR_E_RANGE: negative or not finite */
+IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr);              /* from the next step on; 0 or more, else IPR_E_RANGE */
 IPR_API uint64_t ipr_opt_steps(const ipr_opt *o);               /* calls of ipr_opt_step that succeeded */
 IPR_API ipr_params *ipr_opt_params(const ipr_opt *o);
 IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o);        /* the description with the defaults filled in */
@@ -915,25 +915,26 @@ IPR_API void ipr_sched_report(const ipr_sched_desc *d, double base_lr, ipr_sched
 /* Rows of logits [N,C] whose largest entry (the first of equals) is the label; labels int32 [N], -100 is left out.
    *seen (may be NULL) gets the rows that count. Returns the right ones, -1 on error. */
 IPR_API ipr_index ipr_count_correct(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels, ipr_index *seen);
-IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels);   /* percent; NaN without rows */
+IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels);  /* percent, or NaN */
 
 /* A running confusion matrix: counts [classes][classes], row = true class, column = predicted. */
 typedef struct ipr_confusion { ipr_ctx *c; int classes; ipr_index *counts; } ipr_confusion;
-IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes);  /* zeroed; owns counts; IPR_E_RANGE, IPR_E_NOMEM */
+IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes);    /* zeroed; owns counts */
 IPR_API void ipr_confusion_free(ipr_confusion *m);
 IPR_API void ipr_confusion_reset(ipr_confusion *m);
-/* Adds every row of logits [N,C] with its label (as in ipr_count_correct). IPR_E_RANGE: a label is no class; nothing is added. */
+/* Adds every row of logits [N,C] with its label (as in ipr_count_correct). IPR_E_RANGE: a label is no class, and
+   nothing is added. */
 IPR_API int ipr_confusion_add(ipr_confusion *m, const ipr_tensor *logits, const ipr_tensor *labels);
 IPR_API int ipr_confusion_add_pair(ipr_confusion *m, int truth, int predicted);
 IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted);   /* 0 out of range */
-/* In percent; NaN where nothing was counted. precision: of those predicted as the class; recall: of those that are it. */
+/* In percent; NaN where nothing was counted. Precision: of those predicted as the class; recall: of those that are. */
 IPR_API double ipr_confusion_accuracy(const ipr_confusion *m);
 IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls);
 IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls);
 
 /* Corpus BLEU-4 with one reference (Papineni et al. 2002) over token ids; plain data, zero it to begin. */
 typedef struct ipr_bleu { uint64_t match[4], total[4], hyp_len, ref_len; } ipr_bleu;
-/* One sentence of n tokens against its reference of m, without padding, start and end marks. Time grows as n (n + m). */
+/* One sentence of n tokens and its reference of m, without padding, start and end marks. Time grows as n (n + m). */
 IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m);
 /* 0..100. smooth 0: 0 when some n has no match (NLTK, torchtext); 1: such an n counts 1/2, then 1/4, ... of a match
    (sacrebleu's default, mteval-v13a). 0 when no sentence has 4 tokens. */
@@ -964,7 +965,7 @@ typedef void (*ipr_progress_fn)(void *user, const ipr_progress *p);
    Returns the length. */
 IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int width, int tty);
 #ifndef IPR_NO_STDIO
-/* A ready-made callback: a bar that redraws itself when stderr is a terminal, plain lines otherwise. user may be NULL. */
+/* A ready-made callback: a bar that redraws itself if stderr is a terminal, else plain lines. user may be NULL. */
 IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p);
 #endif
 
@@ -997,7 +998,7 @@ typedef struct ipr_fit_desc {
     ipr_params *params;             /* what to train; may be NULL when opt is given */
     ipr_opt *opt;                   /* NULL: one is made from optimiser, and freed at the end */
     ipr_opt_desc optimiser;
-    ipr_sched_desc schedule;        /* scales the lr of the optimiser's description; CONSTANT leaves ipr_opt_set_lr's alone */
+    ipr_sched_desc schedule;        /* of the description's lr; CONSTANT leaves what ipr_opt_set_lr set */
     double clip_norm;               /* 0: no clipping */
     int epochs;                     /* default 1 */
     ipr_index items;                /* in the training set */
@@ -1012,13 +1013,13 @@ typedef struct ipr_fit_desc {
     ipr_progress_fn progress_fn;    /* NULL: quiet */
     void *progress_user;
     double progress_seconds;        /* least time between reports; default 0.1 if stderr is a terminal, else 10 */
-    const char *checkpoint;         /* path, or NULL for none; replaced atomically; written at the start, at a stop and at the end too */
+    const char *checkpoint;         /* path, or NULL for none; also written at the start, a stop and the end */
     double checkpoint_seconds;      /* default 60; < 0: not by time */
     int checkpoint_epochs;          /* also after every so many epochs; default 0: not */
     int checkpoint_flags;           /* IPR_FILE_PRIVATE */
-    int resume;                     /* 1: go on from the checkpoint if there is one, also to more epochs than it was meant for */
-    ipr_params *extra;              /* values that the steps change besides the parameters, saved with them; NULL: none */
-    const char *tag;                /* what else must be equal to resume (data, model, scheme): up to 200 characters; NULL: "" */
+    int resume;                     /* 1: go on from the checkpoint if there is one; epochs may have grown */
+    ipr_params *extra;              /* what steps change besides the parameters, saved with them; or NULL */
+    const char *tag;                /* what else must be equal to resume (data, scheme): 200 characters; or NULL */
 } ipr_fit_desc;
 
 typedef struct ipr_fit_result {
@@ -1084,9 +1085,11 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
    n items of a training set, chosen and relabelled by the owner's seed; the model learns them by heart. Black-box
    evidence: any API that labels inputs can be asked. A trigger set is a data set; freed as one. */
 
-/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones; all derived from the seed
-   (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to train on. NULL on error. */
-IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, const void *seed, size_t seed_bytes, ipr_dataset **rest);
+/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones, and with a share `noise` of its
+   elements replaced by random bytes of its own (0: the paper's plain images; with noise they are learnt sooner and cost less accuracy);
+   all derived from the seed (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to train on. NULL on error. */
+IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed, size_t seed_bytes,
+                                      ipr_dataset **rest);
 /* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. */
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y);
 /* A safetensors file with items and labels, for the owner only; atomically. */
@@ -1162,8 +1165,11 @@ typedef struct ipr_gatekeeper_recipe {
     double l2_weight;       /* on the first state (published code) */
     double open_weight;     /* mean(1 - gate) of the genuine key: the gate opens */
     int negatives;          /* fresh wrong keys per step; what makes a key specific */
+    int others;             /* how many of them are of other kinds, in turn: Gaussian, uniform in [0,1], constant, and
+                               items of others_pool (not for token keys) */
+    const ipr_dataset *others_pool;         /* items of [Tk,width], values 0..1, or NULL: none of that kind */
     double closed_weight, closed_level;     /* relu(mean gate of a wrong key - level) */
-    double neutral_weight;  /* (mean_j tanh(s_j h_j / gamma))^2 of a wrong key: it must not spell the signature */
+    double neutral_weight, neutral_scale;   /* (mean_j tanh(s_j h_j / scale))^2 of a wrong key: it must not spell the signature */
     int private_scheme;     /* 1: train with the key only */
 } ipr_gatekeeper_recipe;
 enum { IPR_RECIPE_DEFAULT = 0, IPR_RECIPE_PAPER = 1, IPR_RECIPE_AS_CODED = 2 };
@@ -3357,7 +3363,7 @@ typedef struct ipr__gtile {
     const ipr_real *a, *b;
     ipr_real *c;
     ipr_index ra, ca, rb, bp, ldc, k, cols;
-    int acc;
+    int acc, far;               /* far: operands beyond the second-level cache, fetch ahead */
 } ipr__gtile;
 
 typedef void (*ipr__gtile_fn)(const ipr__gtile *t);
@@ -3369,8 +3375,12 @@ typedef struct ipr__gisa {
     ipr_index kc, mc, nc;       /* block sizes when packing */
     int masks;                  /* tiles can read a partial panel of an unpacked B */
     void (*block)(ipr__gtile t, ipr_index m, ipr_index n, int apacked);
-    void (*pack)(ipr_index w, ipr_index k, const ipr_real *src, ipr_index rs, ipr_index cs, ipr_real *dst, ipr_index ld);
+    void (*pack)(ipr_index w, ipr_index k, const ipr_real *src, ipr_index rs, ipr_index cs,
+                 ipr_real *dst, ipr_index ld);
 } ipr__gisa;
+
+/* Address of p[n], n beyond the array allowed: only for prefetching. */
+#define IPR__G_AT(p, n) ((const char *)((uintptr_t)(p) + (uintptr_t)(n) * sizeof(ipr_real)))
 
 /* A value the compiler knows nothing about: clang would otherwise turn row addresses into one chain of adds. */
 #if IPR__GNU
@@ -3386,7 +3396,8 @@ enum {
 };
 
 /* Copy a partial tile to or from C. */
-IPR__FN void ipr__g_move(ipr_index rows, ipr_index cols, const ipr_real *src, ipr_index lds, ipr_real *dst, ipr_index ldd)
+IPR__FN void ipr__g_move(ipr_index rows, ipr_index cols, const ipr_real *src, ipr_index lds,
+                         ipr_real *dst, ipr_index ldd)
 {
     ipr_index i, j;
     for (i = 0; i < rows; i++) for (j = 0; j < cols; j++) dst[i * ldd + j] = src[i * lds + j];
@@ -3516,7 +3527,7 @@ IPR__INLINE void ipr__g_tile_portable(const int R, const int W, const ipr__gtile
 {
     enum { L = IPR__GV_LANES };
     const ipr_real *a = t->a, *b = t->b;
-    const ipr_index ra = t->ra, ca = t->ca, rb = t->rb, far = IPR__GV_WIDTH > 2 ? 2 * L : t->bp;
+    const ipr_index ra = t->ra, ca = t->ca, rb = t->rb, pan = IPR__GV_WIDTH > 2 ? 2 * L : t->bp;
     ipr_index p;
     ipr__gv z = IPR__GV_SPLAT(0), b0, b1, b2 = z, b3 = z;
     IPR__GP_ROWS(IPR__GP_ZERO)
@@ -3524,7 +3535,7 @@ IPR__INLINE void ipr__g_tile_portable(const int R, const int W, const ipr__gtile
     for (p = t->k; p > 0; p--) {
         IPR__GV_LOAD(b0, b);
         IPR__GV_LOAD(b1, b + L);
-        if (W > 2) { IPR__GV_LOAD(b2, b + far); IPR__GV_LOAD(b3, b + far + L); }
+        if (W > 2) { IPR__GV_LOAD(b2, b + pan); IPR__GV_LOAD(b3, b + pan + L); }
         IPR__GP_ROWS(IPR__GP_STEP)
         a += ca;
         b += rb;
@@ -3580,7 +3591,7 @@ IPR__INLINE IPR__TGT_AVX2 void ipr__g_tile_avx2(const int R, const int W, const 
 {
     const char *a = (const char *)t->a;
     const float *b = t->b;
-    const ipr_index ra = t->ra * 4, ca = t->ca * 4, rb = t->rb, far = t->bp;
+    const ipr_index ra = t->ra * 4, ca = t->ca * 4, rb = t->rb, pan = t->bp;
     ipr_index ra3 = ra * 3, ra5 = ra * 5, p;
     __m256 z = _mm256_setzero_ps(), b0, b1, b2 = z, b3 = z, x;
     IPR__G_OPAQUE(ra3);
@@ -3591,7 +3602,7 @@ IPR__INLINE IPR__TGT_AVX2 void ipr__g_tile_avx2(const int R, const int W, const 
         IPR__G_OPAQUE(a);
         b0 = _mm256_loadu_ps(b);
         b1 = _mm256_loadu_ps(b + 8);
-        if (W > 2) { b2 = _mm256_loadu_ps(b + far); b3 = _mm256_loadu_ps(b + far + 8); }
+        if (W > 2) { b2 = _mm256_loadu_ps(b + pan); b3 = _mm256_loadu_ps(b + pan + 8); }
         IPR__GY_STEP(0, a)
         IPR__GY_STEP(1, a + ra)
         IPR__GY_STEP(2, a + ra * 2)
@@ -3619,10 +3630,12 @@ IPR__FN void ipr__g_block_avx2(ipr__gtile t, ipr_index m, ipr_index n, int apack
 
 /* 8 rows x 4 steps of k: lanes hold rows 0-3 and 4-7, transposed as two 4x4 blocks. Missing rows repeat
    the last one and are cleared. Stores are 8 wide whatever ld is: the next k overwrites the excess. */
-IPR__FN IPR__TGT_AVX2 void ipr__g_pack8_avx2(ipr_index w, ipr_index k, const float *src, ipr_index rs, float *dst, ipr_index ld)
+IPR__FN IPR__TGT_AVX2 void ipr__g_pack8_avx2(ipr_index w, ipr_index k, const float *src, ipr_index rs,
+                                             float *dst, ipr_index ld)
 {
     const float *s[8];
-    __m256 keep = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)w), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)));
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256 keep = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)w), lane));
     ipr_index p, i;
     for (i = 0; i < 8; i++) s[i] = src + IPR__MIN(i, w - 1) * rs;
     for (p = 0; p + 4 <= k; p += 4, dst += 4 * ld) {
@@ -3671,8 +3684,8 @@ static const ipr__gisa ipr__gisa_avx2 = { 6, 16, 256, 144, 1024, 0, ipr__g_block
         if (W > 1) c##r##1 = _mm512_maskz_loadu_ps(m1, d + 16); \
         if (W > 2) { c##r##2 = _mm512_maskz_loadu_ps(m2, d + 32); c##r##3 = _mm512_maskz_loadu_ps(m3, d + 48); } }
 #define IPR__GZ_NEXT(r) if (R > r) { \
-        const float *d = t->c + r * t->ldc + 32; \
-        _mm_prefetch((const char *)d, _MM_HINT_T0); _mm_prefetch((const char *)(d + 31), _MM_HINT_T0); }
+        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W), _MM_HINT_T0); \
+        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W + 31), _MM_HINT_T0); }
 #define IPR__GZ_STEP(r, at) if (R > r) { \
         x = _mm512_set1_ps(*(const float *)(const void *)(at)); \
         c##r##0 = _mm512_fmadd_ps(x, b0, c##r##0); \
@@ -3684,6 +3697,19 @@ static const ipr__gisa ipr__gisa_avx2 = { 6, 16, 256, 144, 1024, 0, ipr__g_block
         if (W > 1) _mm512_mask_storeu_ps(d + 16, m1, c##r##1); \
         if (W > 2) { _mm512_mask_storeu_ps(d + 32, m2, c##r##2); _mm512_mask_storeu_ps(d + 48, m3, c##r##3); } }
 
+/* one step of k */
+#define IPR__GZ_STEPS \
+    IPR__G_OPAQUE(a); \
+    IPR__G_OPAQUE(e); \
+    b0 = _mm512_maskz_loadu_ps(m0, b); \
+    if (W > 1) b1 = _mm512_maskz_loadu_ps(m1, b + 16); \
+    if (W > 2) { b2 = _mm512_maskz_loadu_ps(m2, b + pan); b3 = _mm512_maskz_loadu_ps(m3, b + pan + 16); } \
+    IPR__GZ_STEP(0, a) IPR__GZ_STEP(1, a + ra) IPR__GZ_STEP(2, a + ra * 2) IPR__GZ_STEP(3, a + ra3) \
+    IPR__GZ_STEP(4, a + ra * 4) IPR__GZ_STEP(5, a + ra5) IPR__GZ_STEP(6, a + ra3 * 2) \
+    IPR__GZ_STEP(7, e) IPR__GZ_STEP(8, e + ra) IPR__GZ_STEP(9, e + ra * 2) IPR__GZ_STEP(10, e + ra3) \
+    IPR__GZ_STEP(11, e + ra * 4) IPR__GZ_STEP(12, e + ra5) IPR__GZ_STEP(13, e + ra3 * 2) \
+    a += ca; e += ca; b += rb;
+
 /* the lanes of vector v among cols columns */
 IPR__INLINE __mmask16 ipr__gz_mask(ipr_index cols, ipr_index v)
 {
@@ -3693,7 +3719,7 @@ IPR__INLINE __mmask16 ipr__gz_mask(ipr_index cols, ipr_index v)
 
 IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, const ipr__gtile *t)
 {
-    const ipr_index ca = t->ca * 4, rb = t->rb, far = t->bp;
+    const ipr_index ca = t->ca * 4, rb = t->rb, pan = t->bp;
     ipr_index ra = t->ra * 4, ra3 = ra * 3, ra5 = ra * 5, p;
     const char *a = (const char *)t->a, *e = a + 7 * ra;
     const float *b = t->b;
@@ -3704,30 +3730,18 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
     IPR__G_OPAQUE(ra5);
     IPR__GZ_ROWS(IPR__GZ_ZERO)
     if (t->acc) { IPR__GZ_ROWS(IPR__GZ_LOAD) }
-    IPR__GZ_ROWS(IPR__GZ_NEXT)
-    for (p = t->k; p > 0; p--) {
-        IPR__G_OPAQUE(a);
-        IPR__G_OPAQUE(e);
-        b0 = _mm512_maskz_loadu_ps(m0, b);
-        if (W > 1) b1 = _mm512_maskz_loadu_ps(m1, b + 16);
-        if (W > 2) { b2 = _mm512_maskz_loadu_ps(m2, b + far); b3 = _mm512_maskz_loadu_ps(m3, b + far + 16); }
-        IPR__GZ_STEP(0, a)
-        IPR__GZ_STEP(1, a + ra)
-        IPR__GZ_STEP(2, a + ra * 2)
-        IPR__GZ_STEP(3, a + ra3)
-        IPR__GZ_STEP(4, a + ra * 4)
-        IPR__GZ_STEP(5, a + ra5)
-        IPR__GZ_STEP(6, a + ra3 * 2)
-        IPR__GZ_STEP(7, e)
-        IPR__GZ_STEP(8, e + ra)
-        IPR__GZ_STEP(9, e + ra * 2)
-        IPR__GZ_STEP(10, e + ra3)
-        IPR__GZ_STEP(11, e + ra * 4)
-        IPR__GZ_STEP(12, e + ra5)
-        IPR__GZ_STEP(13, e + ra3 * 2)
-        a += ca;
-        e += ca;
-        b += rb;
+    if (t->far) {
+        const ipr_index ahead = 32 * rb;
+        IPR__GZ_ROWS(IPR__GZ_NEXT)
+        for (p = t->k; p > 0; p--) {
+            _mm_prefetch(IPR__G_AT(b, ahead), _MM_HINT_T0);
+            if (W > 1) _mm_prefetch(IPR__G_AT(b, ahead + 16), _MM_HINT_T0);
+            if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead), _MM_HINT_T0);
+            if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead + 16), _MM_HINT_T0);
+            IPR__GZ_STEPS
+        }
+    } else {
+        for (p = t->k; p > 0; p--) { IPR__GZ_STEPS }
     }
     IPR__GZ_ROWS(IPR__GZ_STORE)
 }
@@ -3756,24 +3770,28 @@ IPR__FN void ipr__g_block_avx512(ipr__gtile t, ipr_index m, ipr_index n, int apa
 
 /* 16 rows x 16 steps of k, whole lines at a time: t<q><c> holds rows 4q..4q+3, its lane l their column
    4l+c; then the lanes of t0c..t3c are transposed. Missing rows repeat the last one and are cleared. */
-#define IPR__GZ_SOON(at) _mm_prefetch((const char *)((at) + 16 * rs), _MM_HINT_T1)
+#define IPR__GZ_SOON(r) _mm_prefetch(IPR__G_AT(s[r], p + 16 * rs), _MM_HINT_T1)
+#define IPR__GZ_ROW(r) _mm512_maskz_loadu_ps(km, s[r] + p)
+#define IPR__GZ_LANES(x, y, how) _mm512_maskz_shuffle_f32x4(all, x, y, how)
 #define IPR__GZ_QUAD(q) { \
-        IPR__GZ_SOON(s[4 * q] + p); IPR__GZ_SOON(s[4 * q + 1] + p); IPR__GZ_SOON(s[4 * q + 2] + p); IPR__GZ_SOON(s[4 * q + 3] + p); \
-        const __m512 r0 = _mm512_maskz_loadu_ps(km, s[4 * q] + p), r1 = _mm512_maskz_loadu_ps(km, s[4 * q + 1] + p); \
-        const __m512 r2 = _mm512_maskz_loadu_ps(km, s[4 * q + 2] + p), r3 = _mm512_maskz_loadu_ps(km, s[4 * q + 3] + p); \
+        IPR__GZ_SOON(4 * q); IPR__GZ_SOON(4 * q + 1); IPR__GZ_SOON(4 * q + 2); IPR__GZ_SOON(4 * q + 3); \
+        const __m512 r0 = IPR__GZ_ROW(4 * q), r1 = IPR__GZ_ROW(4 * q + 1), r2 = IPR__GZ_ROW(4 * q + 2); \
+        const __m512 r3 = IPR__GZ_ROW(4 * q + 3); \
         const __m512 l0 = _mm512_maskz_unpacklo_ps(all, r0, r1), h0 = _mm512_maskz_unpackhi_ps(all, r0, r1); \
         const __m512 l1 = _mm512_maskz_unpacklo_ps(all, r2, r3), h1 = _mm512_maskz_unpackhi_ps(all, r2, r3); \
         t##q##0 = _mm512_maskz_shuffle_ps(all, l0, l1, 0x44); t##q##1 = _mm512_maskz_shuffle_ps(all, l0, l1, 0xee); \
         t##q##2 = _mm512_maskz_shuffle_ps(all, h0, h1, 0x44); t##q##3 = _mm512_maskz_shuffle_ps(all, h0, h1, 0xee); }
 #define IPR__GZ_OUT(c) { \
-        const __m512 u0 = _mm512_maskz_shuffle_f32x4(all, t0##c, t1##c, 0x44), u1 = _mm512_maskz_shuffle_f32x4(all, t2##c, t3##c, 0x44); \
-        const __m512 v0 = _mm512_maskz_shuffle_f32x4(all, t0##c, t1##c, 0xee), v1 = _mm512_maskz_shuffle_f32x4(all, t2##c, t3##c, 0xee); \
+        const __m512 u0 = IPR__GZ_LANES(t0##c, t1##c, 0x44), u1 = IPR__GZ_LANES(t2##c, t3##c, 0x44); \
+        const __m512 v0 = IPR__GZ_LANES(t0##c, t1##c, 0xee), v1 = IPR__GZ_LANES(t2##c, t3##c, 0xee); \
         if (n > c) _mm512_mask_storeu_ps(dst + c * ld, out, _mm512_maskz_shuffle_f32x4(in, u0, u1, 0x88)); \
         if (n > c + 4) _mm512_mask_storeu_ps(dst + (c + 4) * ld, out, _mm512_maskz_shuffle_f32x4(in, u0, u1, 0xdd)); \
         if (n > c + 8) _mm512_mask_storeu_ps(dst + (c + 8) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0x88)); \
-        if (n > c + 12) _mm512_mask_storeu_ps(dst + (c + 12) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0xdd)); }
+        if (n > c + 12) \
+            _mm512_mask_storeu_ps(dst + (c + 12) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0xdd)); }
 
-IPR__FN IPR__TGT_AVX512 void ipr__g_pack16_avx512(ipr_index w, ipr_index k, const float *src, ipr_index rs, float *dst, ipr_index ld)
+IPR__FN IPR__TGT_AVX512 void ipr__g_pack16_avx512(ipr_index w, ipr_index k, const float *src, ipr_index rs,
+                                                  float *dst, ipr_index ld)
 {
     const __mmask16 in = ipr__gz_mask(w, 0), out = ipr__gz_mask(ld, 0), all = 0xffff;
     const float *s[16];
@@ -3797,7 +3815,7 @@ IPR__FN IPR__TGT_AVX512 void ipr__g_pack_avx512(ipr_index w, ipr_index k, const 
         if (rs == 1 || i >= w) {
             for (p = 0; p < k; p++) {
                 _mm512_mask_storeu_ps(dst + p * ld + i, out, _mm512_maskz_loadu_ps(in, src + p * cs + i));
-                _mm_prefetch((const char *)(src + p * cs + i + ld), _MM_HINT_T1);
+                _mm_prefetch(IPR__G_AT(src, p * cs + i + ld), _MM_HINT_T1);
             }
         } else if (cs == 1) {
             ipr__g_pack16_avx512(IPR__MIN(w - i, 16), k, src + i * rs, rs, dst + i, ld);
@@ -3825,7 +3843,8 @@ static const ipr__gisa ipr__gisa_avx512 = { 14, 32, 256, 112, 1024, 1, ipr__g_bl
         if (W > 3) { c##r##3 = vld1q_f32(d + 12); c##r##4 = vld1q_f32(d + 16); c##r##5 = vld1q_f32(d + 20); } }
 #define IPR__GN_STEP(r) if (R > r) { \
         const float x = a[r * ra]; \
-        c##r##0 = vfmaq_n_f32(c##r##0, b0, x); c##r##1 = vfmaq_n_f32(c##r##1, b1, x); c##r##2 = vfmaq_n_f32(c##r##2, b2, x); \
+        c##r##0 = vfmaq_n_f32(c##r##0, b0, x); c##r##1 = vfmaq_n_f32(c##r##1, b1, x); \
+        c##r##2 = vfmaq_n_f32(c##r##2, b2, x); \
         if (W > 3) { c##r##3 = vfmaq_n_f32(c##r##3, b3, x); c##r##4 = vfmaq_n_f32(c##r##4, b4, x); \
             c##r##5 = vfmaq_n_f32(c##r##5, b5, x); } }
 #define IPR__GN_STORE(r) if (R > r) { \
@@ -3836,14 +3855,14 @@ static const ipr__gisa ipr__gisa_avx512 = { 14, 32, 256, 112, 1024, 1, ipr__g_bl
 IPR__INLINE void ipr__g_tile_neon(const int R, const int W, const ipr__gtile *t)
 {
     const float *a = t->a, *b = t->b;
-    const ipr_index ra = t->ra, ca = t->ca, rb = t->rb, far = t->bp;
+    const ipr_index ra = t->ra, ca = t->ca, rb = t->rb, pan = t->bp;
     ipr_index p;
     float32x4_t z = vdupq_n_f32(0), b0, b1, b2, b3 = z, b4 = z, b5 = z;
     IPR__GN_ROWS(IPR__GN_ZERO)
     if (t->acc) { IPR__GN_ROWS(IPR__GN_LOAD) }
     for (p = t->k; p > 0; p--) {
         b0 = vld1q_f32(b); b1 = vld1q_f32(b + 4); b2 = vld1q_f32(b + 8);
-        if (W > 3) { b3 = vld1q_f32(b + far); b4 = vld1q_f32(b + far + 4); b5 = vld1q_f32(b + far + 8); }
+        if (W > 3) { b3 = vld1q_f32(b + pan); b4 = vld1q_f32(b + pan + 4); b5 = vld1q_f32(b + pan + 8); }
         IPR__GN_ROWS(IPR__GN_STEP)
         a += ca;
         b += rb;
@@ -3869,7 +3888,15 @@ static const ipr__gisa ipr__gisa_neon = { 8, 12, 256, 128, 768, 0, ipr__g_block_
 
 /* ---- the driver ---- */
 
-/* Reals of one packed B panel set, rounded to a cache line. */
+/* One product, as the kernel table has it. pb: B packed by the caller, or NULL. */
+typedef struct ipr__gmul {
+    ipr_index m, n, k, ra, ca, rb, cb, ldc;
+    const ipr_real *a, *b, *pb;
+    ipr_real *c;
+    int acc;
+} ipr__gmul;
+
+/* Reals of n packed columns, rounded to a cache line. */
 IPR__FN ipr_index ipr__g_bsize(const ipr__gisa *g, ipr_index k, ipr_index n)
 {
     return ((n + g->nr - 1) / g->nr * g->nr * k + 15) / 16 * 16;
@@ -3884,26 +3911,27 @@ IPR__FN ipr_index ipr__g_part(ipr_index n, ipr_index most, ipr_index unit)
 
 IPR__FN size_t ipr__g_ws(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k)
 {
-    ipr_index kb = IPR__MIN(IPR__MAX(k, 1), g->kc), nb, mb, thin = 0;
+    ipr_index kb = IPR__MIN(IPR__MAX(k, 1), g->kc), nb = n, mb = m, thin = 0;
     if (n <= IPR__GTHIN) {      /* m and n exchanged, and a strip of C */
-        nb = n;
-        n = IPR__MIN(m, IPR__GTHIN_ROWS);
-        m = nb;
+        nb = IPR__MIN(m, IPR__GTHIN_ROWS);
+        mb = n;
         thin = IPR__GTHIN * IPR__GTHIN_ROWS;
     }
-    nb = IPR__MIN(IPR__MAX(n, 1), g->nc);
-    mb = IPR__MIN(IPR__MAX(m, 1), g->mc);
+    nb = IPR__MIN(IPR__MAX(nb, 1), g->nc);
+    mb = IPR__MIN(IPR__MAX(mb, 1), g->mc);
     return (size_t)(thin + ipr__g_bsize(g, kb, nb) + mb * kb + 2 * IPR__GSLACK) * sizeof(ipr_real);
 }
 
-IPR__FN void ipr__g_pack_b(const ipr__gisa *g, ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb, ipr_real *out)
+IPR__FN void ipr__g_pack_b(const ipr__gisa *g, ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb,
+                           ipr_real *out)
 {
     ipr_index j;
     for (j = 0; j < n; j += g->nr) g->pack(IPR__MIN(g->nr, n - j), k, b + j * cb, cb, rb, out + j * k, g->nr);
 }
 
 /* Panels of A in the heights that ipr__g_block will use. */
-IPR__FN void ipr__g_pack_a(const ipr__gisa *g, ipr_index m, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, ipr_real *out)
+IPR__FN void ipr__g_pack_a(const ipr__gisa *g, ipr_index m, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca,
+                           ipr_real *out)
 {
     ipr_index count = (m + g->mr - 1) / g->mr, low = m / count, high = m % count, i, q, rows;
     for (i = 0, q = 0; q < count; q++, i += rows) {
@@ -3912,72 +3940,73 @@ IPR__FN void ipr__g_pack_a(const ipr__gisa *g, ipr_index m, ipr_index k, const i
     }
 }
 
+/* Is a rows x cols matrix too large for the second-level cache to hold beside everything else? */
+IPR__FN int ipr__g_far(ipr_index rows, ipr_index cols) { return (double)rows * (double)cols > 400.0 * 400; }
+
 /* Is A worth copying? Where its rows fall into the same sets of a 4 KiB cache way they push each other
    out; and where C is so wide that the copy costs nothing. */
-IPR__FN int ipr__g_wants_a(ipr_index m, ipr_index n, ipr_index k, ipr_index ra, ipr_index ca)
+IPR__FN int ipr__g_wants_a(const ipr__gmul *x)
 {
     const ipr_index page = 4096 / (ipr_index)sizeof(ipr_real);
-    if (n < 512 || (double)m * (double)k < 512.0 * 512) return 0;
-    return n >= 1024 || ra % page == 0 || ca % page == 0;
+    if (x->n < 512 || !ipr__g_far(x->m, x->k)) return 0;
+    return x->n >= 1024 || x->ra % page == 0 || x->ca % page == 0;
 }
 
-/* Is B with unit columns worth copying? Not while it stays in the second-level cache as it lies. */
-IPR__FN int ipr__g_wants_b(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k)
+/* Columns j.. of B, steps p.. of k, as t wants them; t->k is set. Returns how many of the n columns lie in
+   whole panels (or all, where tiles have masks); the rest are packed at wb. */
+IPR__FN ipr_index ipr__g_set_b(const ipr__gisa *g, const ipr__gmul *x, int pack, ipr_index p, ipr_index j, ipr_index n,
+                               ipr_real *wb, ipr__gtile *t)
 {
-    return m >= 5 * g->mr && (double)n * (double)k > 400.0 * 400;
+    ipr_index whole = n;
+    t->rb = g->nr;
+    if (x->pb) {
+        t->bp = x->k * g->nr;
+        t->b = x->pb + j * x->k + p * g->nr;
+    } else if (pack) {
+        t->bp = t->k * g->nr;
+        t->b = wb;
+        ipr__g_pack_b(g, t->k, n, x->b + p * x->rb + j * x->cb, x->rb, x->cb, wb);
+    } else {
+        t->bp = g->nr;
+        t->b = x->b + p * x->rb + j;
+        t->rb = x->rb;
+        if (!g->masks) whole -= n % g->nr;
+        if (whole < n) ipr__g_pack_b(g, t->k, n - whole, t->b + whole, x->rb, 1, wb);
+    }
+    return whole;
 }
 
-/* pb: B packed by the caller, NULL: b, rb, cb. */
-IPR__FN void ipr__g_blocks(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca,
-                          const ipr_real *b, ipr_index rb, ipr_index cb, const ipr_real *pb, int acc, ipr_real *c, ipr_index ldc, void *ws)
+/* The blocks. B is packed when its columns are not unit, or when it is too large and rows enough pay for it. */
+IPR__FN void ipr__g_blocks(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
 {
-    const int packb = !pb && (cb != 1 || ipr__g_wants_b(g, m, n, k));
-    const int packa = ipr__g_wants_a(m, n, k, ra, ca);
-    ipr_index i, j, p, mb, nb, kb, whole;
-    ipr_real *wb = (ipr_real *)ws, *wa;
+    const int packb = !x->pb && (x->cb != 1 || (x->m >= 5 * g->mr && ipr__g_far(x->k, x->n))), packa = ipr__g_wants_a(x);
+    const ipr_index mb = packa ? ipr__g_part(x->m, g->mc, g->mr) : x->m;
+    const ipr_index nb = ipr__g_part(x->n, g->nc, g->nr), kb = ipr__g_part(x->k, g->kc, 1);
+    ipr_real *wa = ws + ipr__g_bsize(g, kb, nb) + IPR__GSLACK;
+    ipr_index i, j, p, im, jn, whole;
     ipr__gtile t;
-    mb = packa ? ipr__g_part(m, g->mc, g->mr) : m;
-    nb = ipr__g_part(n, g->nc, g->nr);
-    kb = ipr__g_part(k, g->kc, 1);
-    wa = wb + ipr__g_bsize(g, kb, nb) + IPR__GSLACK;
-    t.ldc = ldc;
-    for (j = 0; j < n; j += nb) for (p = 0; p < k; p += kb) {
-        const ipr_index jn = IPR__MIN(nb, n - j), pk = IPR__MIN(kb, k - p);
-        whole = jn;
-        t.k = pk;
-        t.acc = acc || p > 0;
-        t.rb = g->nr;
-        if (pb) {
-            t.bp = k * g->nr;
-            t.b = pb + j * k + p * g->nr;
-        } else if (packb) {
-            t.bp = pk * g->nr;
-            t.b = wb;
-            ipr__g_pack_b(g, pk, jn, b + p * rb + j * cb, rb, cb, wb);
-        } else {
-            t.bp = g->nr;
-            t.b = b + p * rb + j;
-            t.rb = rb;
-            if (!g->masks && jn % g->nr) {      /* whole panels as they lie, the last one padded */
-                whole = jn - jn % g->nr;
-                ipr__g_pack_b(g, pk, jn - whole, t.b + whole, rb, 1, wb);
-            }
-        }
-        for (i = 0; i < m; i += mb) {
-            const ipr_index im = IPR__MIN(mb, m - i);
-            t.a = a + i * ra + p * ca;
-            t.ra = ra;
-            t.ca = ca;
-            t.c = c + i * ldc + j;
+    t.ldc = x->ldc;
+    t.far = ipr__g_far(x->k, x->n) || ipr__g_far(x->m, x->n);
+    for (j = 0; j < x->n; j += nb) for (p = 0; p < x->k; p += kb) {
+        jn = IPR__MIN(nb, x->n - j);
+        t.k = IPR__MIN(kb, x->k - p);
+        t.acc = x->acc || p > 0;
+        whole = ipr__g_set_b(g, x, packb, p, j, jn, ws, &t);
+        for (i = 0; i < x->m; i += mb) {
+            im = IPR__MIN(mb, x->m - i);
+            t.a = x->a + i * x->ra + p * x->ca;
+            t.ra = x->ra;
+            t.ca = x->ca;
+            t.c = x->c + i * x->ldc + j;
             if (packa) {
-                ipr__g_pack_a(g, im, pk, t.a, ra, ca, wa);
+                ipr__g_pack_a(g, im, t.k, t.a, t.ra, t.ca, wa);
                 t.a = wa;
                 t.ra = 1;
             }
             if (whole) g->block(t, im, whole, packa);
             if (whole < jn) {
                 ipr__gtile last = t;
-                last.b = wb;
+                last.b = ws;
                 last.rb = g->nr;
                 last.c += whole;
                 g->block(last, im, jn - whole, packa);
@@ -3987,28 +4016,31 @@ IPR__FN void ipr__g_blocks(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_ind
 }
 
 /* A few columns leave most lanes idle: strips of the transposed product B^T A^T fill them instead. */
-IPR__FN void ipr__g_thin(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca,
-                         const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, void *ws)
+IPR__FN void ipr__g_thin(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
 {
-    ipr_real *strip = (ipr_real *)ws;
     ipr_index i, j, r, rows;
-    for (i = 0; i < m; i += rows, c += rows * ldc) {
-        rows = IPR__MIN(m - i, IPR__GTHIN_ROWS);
-        for (j = 0; acc && j < n; j++) for (r = 0; r < rows; r++) strip[j * rows + r] = c[r * ldc + j];
-        ipr__g_blocks(g, n, rows, k, b, cb, rb, a + i * ra, ca, ra, NULL, acc, strip, rows, strip + IPR__GTHIN * IPR__GTHIN_ROWS);
-        for (j = 0; j < n; j++) for (r = 0; r < rows; r++) c[r * ldc + j] = strip[j * rows + r];
+    ipr_real *c = x->c;
+    ipr__gmul y;
+    y.m = x->n; y.k = x->k; y.acc = x->acc; y.pb = NULL; y.c = ws;
+    y.a = x->b; y.ra = x->cb; y.ca = x->rb; y.rb = x->ca; y.cb = x->ra;
+    for (i = 0; i < x->m; i += rows, c += rows * x->ldc) {
+        rows = IPR__MIN(x->m - i, IPR__GTHIN_ROWS);
+        y.b = x->a + i * x->ra;
+        y.n = y.ldc = rows;
+        for (j = 0; y.acc && j < y.m; j++) for (r = 0; r < rows; r++) ws[j * rows + r] = c[r * x->ldc + j];
+        ipr__g_blocks(g, &y, ws + IPR__GTHIN * IPR__GTHIN_ROWS);
+        for (j = 0; j < y.m; j++) for (r = 0; r < rows; r++) c[r * x->ldc + j] = ws[j * rows + r];
     }
 }
 
-IPR__FN void ipr__g_drive(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca,
-                          const ipr_real *b, ipr_index rb, ipr_index cb, const ipr_real *pb, int acc, ipr_real *c, ipr_index ldc, void *ws)
+IPR__FN void ipr__g_drive(const ipr__gisa *g, const ipr__gmul *x, void *ws)
 {
     ipr_index i;
-    if (m <= 0 || n <= 0) return;
-    if (k <= 0) {
-        for (i = 0; i < m && !acc; i++) ipr__zero(c + i * ldc, (size_t)n * sizeof *c);
-    } else if (n <= IPR__GTHIN && m > 2 * g->mr && !pb) ipr__g_thin(g, m, n, k, a, ra, ca, b, rb, cb, acc, c, ldc, ws);
-    else ipr__g_blocks(g, m, n, k, a, ra, ca, b, rb, cb, pb, acc, c, ldc, ws);
+    if (x->m <= 0 || x->n <= 0) return;
+    if (x->k <= 0) {
+        for (i = 0; i < x->m && !x->acc; i++) ipr__zero(x->c + i * x->ldc, (size_t)x->n * sizeof *x->c);
+    } else if (x->n <= IPR__GTHIN && x->m > 2 * g->mr && !x->pb) ipr__g_thin(g, x, (ipr_real *)ws);
+    else ipr__g_blocks(g, x, (ipr_real *)ws);
 }
 
 /* The five functions of the kernel table, for one instruction set. */
@@ -4017,7 +4049,10 @@ IPR__FN size_t ipr__gemm_ws_##isa(ipr_index m, ipr_index n, ipr_index k) { retur
 IPR__FN void ipr__gemm_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
                              const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, void *ws) \
 { \
-    ipr__g_drive(&ipr__gisa_##isa, m, n, k, a, ra, ca, b, rb, cb, NULL, acc, c, ldc, ws); \
+    ipr__gmul x; \
+    x.m = m; x.n = n; x.k = k; x.a = a; x.ra = ra; x.ca = ca; x.b = b; x.rb = rb; x.cb = cb; x.pb = NULL; \
+    x.acc = acc; x.c = c; x.ldc = ldc; \
+    ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
 } \
 IPR__FN size_t ipr__pack_b_bytes_##isa(ipr_index k, ipr_index n) \
 { \
@@ -4030,7 +4065,10 @@ IPR__FN void ipr__pack_b_##isa(ipr_index k, ipr_index n, const ipr_real *b, ipr_
 IPR__FN void ipr__gemm_pb_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
                                 const void *pb, int acc, ipr_real *c, ipr_index ldc, void *ws) \
 { \
-    ipr__g_drive(&ipr__gisa_##isa, m, n, k, a, ra, ca, NULL, 0, 0, (const ipr_real *)pb, acc, c, ldc, ws); \
+    ipr__gmul x; \
+    x.m = m; x.n = n; x.k = k; x.a = a; x.ra = ra; x.ca = ca; x.b = NULL; x.rb = x.cb = 0; x.acc = acc; x.c = c; \
+    x.ldc = ldc; x.pb = (const ipr_real *)pb; \
+    ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
 }
 
 IPR__GEMM_TABLE(portable)
@@ -4076,13 +4114,14 @@ IPR__FN int ipr__gemm(ipr_ctx *c, ipr_index m, ipr_index n, ipr_index k, const i
     pieces = IPR__MAX(pieces, 1);
     g.ctx = c; g.m = m; g.n = n; g.k = k; g.a = a; g.ra = ra; g.ca = ca; g.b = b; g.rb = rb; g.cb = cb;
     g.acc = acc; g.c = out; g.ldc = ldc; g.mpart = m; g.npart = n; g.across = 1;
-    for (down = 1; down <= pieces; down++) {        /* the grid whose largest piece is least work to multiply and to pack */
-        const ipr_index mpart = (m + down - 1) / down, npart = ((n + pieces / down - 1) / (pieces / down) + 31) / 32 * 32;
+    for (down = 1; down <= pieces; down++) {        /* the grid whose largest piece is least work */
+        const ipr_index across = pieces / down, mpart = (m + down - 1) / down;
+        const ipr_index npart = ((n + across - 1) / across + 31) / 32 * 32;
         if (pieces % down) continue;
         cost = (double)mpart * (double)npart + 16 * ((double)mpart + (double)npart);
         if (down > 1 && cost >= best) continue;
         best = cost;
-        g.mpart = mpart; g.npart = npart; g.across = pieces / down;
+        g.mpart = mpart; g.npart = npart; g.across = (int)across;
     }
     if (!ipr__scratch(c, c->kern->gemm_ws(g.mpart, g.npart, k))) return 0;
     ipr__par(c, pieces, ipr__gemm_item, &g);
@@ -4986,41 +5025,40 @@ IPR__FN ipr_index ipr__rnn_cut(const ipr__rnn *r, int slice, int slices)
     return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * ipr__rnn_group(r));
 }
 
-/* Rows of one worker: [lo, hi) of Bx, in both halves when dual. parts = 1 when they lie together. */
-typedef struct ipr__rnn_slice { ipr_index lo, hi, rows; int parts; } ipr__rnn_slice;
+/* Rows of one worker: [lo, hi) of Bx, in both halves when dual. */
+typedef struct ipr__rnn_slice { ipr_index lo, hi; } ipr__rnn_slice;
 
 IPR__FN ipr__rnn_slice ipr__rnn_slice_of(const ipr__rnn *r, int slice, int slices)
 {
     ipr__rnn_slice s;
     s.lo = ipr__rnn_cut(r, slice, slices);
     s.hi = ipr__rnn_cut(r, slice + 1, slices);
-    s.parts = r->dual && slices > 1 ? 2 : 1;
-    s.rows = (s.hi - s.lo) * (r->dual ? 2 : 1);
     return s;
 }
 
-/* Product of the slice's state rows: out(row) (+)= a(row) M; both have rows of all B. */
+/* Product of the slice's state rows: out (+)= a M. a has rows of all B; so has out, or the slice's alone. */
 IPR__FN void ipr__rnn_product(const ipr__rnn *r, const ipr__rnn_slice *s, const ipr__kern *k, const ipr__mat *m,
-                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, void *ws)
+                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, int whole, void *ws)
 {
-    int p;
-    for (p = 0; p < s->parts; p++) {
-        const ipr_index row = s->lo + p * r->Bx;
-        ipr__mat_mul(k, m, s->rows / s->parts, a + row * lda, lda, acc, out + row * ldo, ldo, ws);
+    const ipr_index n = s->hi - s->lo;
+    if (s->lo == 0 && n == r->Bx) ipr__mat_mul(k, m, r->B, a, lda, acc, out, ldo, ws);
+    else {
+        ipr__mat_mul(k, m, n, a + s->lo * lda, lda, acc, out + (whole ? s->lo : 0) * ldo, ldo, ws);
+        if (r->dual) ipr__mat_mul(k, m, n, a + (s->lo + r->Bx) * lda, lda, acc, out + (whole ? s->lo + r->Bx : n) * ldo, ldo, ws);
     }
 }
 
-/* The next run of rows from `row` that are alike: one half, all gated or none, at most one group when
-   by_group. Returns its end; the rows of a slice end at hi in each half. */
-IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, const ipr__rnn_slice *s, ipr_index row, int by_group)
+/* The next run of rows from `row` that are alike: in one half, all gated or none. Returns its end; the rows of
+   a slice end at hi in each half. */
+IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, const ipr__rnn_slice *s, ipr_index row)
 {
-    const ipr_index half = row < r->Bx ? 0 : r->Bx, g = ipr__rnn_group(r);
-    ipr_index end = half + s->hi;
-    if (by_group) end = IPR__MIN(end, half + ((row - half) / g + 1) * g);
+    const ipr_index end = s->hi + (row < r->Bx ? 0 : r->Bx);
     return row < r->gate_from ? IPR__MIN(end, r->gate_from) : end;
 }
 
 /* ---- forward ---- */
+
+enum { IPR__RNN_TILE = 64 };     /* rows whose W_hh h is worked on at a time */
 
 typedef struct ipr__rnn_fwd {
     const ipr__rnn *r;
@@ -5029,7 +5067,7 @@ typedef struct ipr__rnn_fwd {
     ipr__mat in[2], rec;        /* GRU: in[0] the n gate, in[1] r and z */
     ipr_index t0, t1;           /* chunk of steps */
     ipr_real *xg;               /* W_ih x of the chunk, LSTM [i f g o], GRU [n r z] */
-    ipr_real *hg;               /* W_hh h of one step [B, gates] */
+    size_t hg_bytes;            /* front of a worker's scratch: W_hh h of one step of a tile of rows */
     ipr_real *bias;             /* [4H] in the order of gates */
     int slices;
 } ipr__rnn_fwd;
@@ -5048,19 +5086,19 @@ IPR__FN void ipr__rnn_project(void *arg, int item, int worker)
 }
 
 /* One step of one run of rows. */
-IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row, ipr_index end)
+IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row, ipr_index end, const ipr_real *hg)
 {
     const ipr__rnn *r = f->r;
     const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
     const ipr_index H = r->H, at = (t * r->B + row) * H, G = ipr__rnn_gates(r);
     const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_step s;
     s.rows = end - row;
     s.hidden = H;
     s.xg = f->xg + ((t - f->t0) * r->Bx + row % r->Bx) * G;
-    s.hg = h_prev ? f->hg + row * G : r->zeros;
+    s.hg = h_prev ? hg : r->zeros;
     s.ld_xg = G;
     s.ld_hg = h_prev ? G : 0;
     s.bias = f->bias;
@@ -5077,22 +5115,36 @@ IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row,
     else f->k->lstm_fwd(&s);
 }
 
-/* The chunk's steps for one slice of rows. */
+/* One step of a tile of rows. */
+IPR__FN void ipr__rnn_fwd_tile(const ipr__rnn_fwd *f, const ipr__rnn_slice *s, ipr_index t, char *ws)
+{
+    const ipr__rnn *r = f->r;
+    const ipr_real *h = t ? r->hs + (t - 1) * r->hs_step : r->h0;
+    const ipr_index G = ipr__rnn_gates(r);
+    ipr_real *hg = (ipr_real *)(void *)ws;
+    ipr_index row, end;
+    int half;
+    if (h) ipr__rnn_product(r, s, f->k, &f->rec, h, r->H, 0, hg, G, 0, ws + f->hg_bytes);
+    for (half = 0; half < (r->dual ? 2 : 1); half++)
+        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
+            end = ipr__rnn_alike(r, s, row);
+            ipr__rnn_fwd_run(f, t, row, end, hg);
+            hg += (end - row) * G;
+        }
+}
+
+/* The chunk's steps for one slice of rows, in tiles whose sums stay in the cache. */
 IPR__FN void ipr__rnn_steps(void *arg, int item, int worker)
 {
     const ipr__rnn_fwd *f = (const ipr__rnn_fwd *)arg;
-    const ipr__rnn *r = f->r;
-    const ipr__rnn_slice s = ipr__rnn_slice_of(r, item, f->slices);
-    ipr_index t, row, end;
-    int half;
+    const ipr__rnn_slice s = ipr__rnn_slice_of(f->r, item, f->slices);
+    ipr_index t;
     for (t = f->t0; t < f->t1; t++) {
-        const ipr_real *h = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-        if (h) ipr__rnn_product(r, &s, f->k, &f->rec, h, r->H, 0, f->hg, ipr__rnn_gates(r), ipr__ws(f->c, worker));
-        for (half = 0; half < (r->dual ? 2 : 1); half++)
-            for (row = s.lo + half * r->Bx; row < s.hi + half * r->Bx; row = end) {
-                end = ipr__rnn_alike(r, &s, row, 0);
-                ipr__rnn_fwd_run(f, t, row, end);
-            }
+        ipr__rnn_slice tile = s;
+        for (tile.lo = s.lo; tile.lo < s.hi; tile.lo = tile.hi) {
+            tile.hi = IPR__MIN(tile.lo + IPR__RNN_TILE, s.hi);
+            ipr__rnn_fwd_tile(f, &tile, t, ipr__ws(f->c, worker));
+        }
     }
 }
 
@@ -5162,7 +5214,7 @@ IPR__FN int ipr__rnn_fwd_mats(ipr_ctx *c, ipr__rnn_fwd *f)
 /* 1 when done; 0 when memory is out (the context has the error). */
 IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r)
 {
-    const ipr_index G = ipr__rnn_gates(r);
+    const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, IPR__RNN_TILE) * (r->dual ? 2 : 1);
     ipr__rnn_fwd f;
     ipr_index chunk;
     f.r = r;
@@ -5171,10 +5223,10 @@ IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r)
     f.slices = ipr__rnn_slices(c, r);
     chunk = ipr__rnn_chunk(r, r->Bx, 128 * f.slices);
     f.xg = ipr__rnn_reals(c, chunk, r->Bx, G);
-    f.hg = ipr__rnn_reals(c, r->B, G, 1);
+    f.hg_bytes = IPR__ROUND64((size_t)(tile * G) * sizeof(ipr_real));
     f.bias = ipr__rnn_reals(c, 4, r->H, 1);
-    if (!f.xg || !f.hg || !f.bias || !ipr__rnn_memory(c, r) || !ipr__rnn_fwd_mats(c, &f)) return 0;
-    if (!ipr__scratch(c, c->kern->gemm_ws(chunk * r->B, G, IPR__MAX(r->I, r->H)))) return 0;
+    if (!f.xg || !f.bias || !ipr__rnn_memory(c, r) || !ipr__rnn_fwd_mats(c, &f)) return 0;
+    if (!ipr__scratch(c, f.hg_bytes + c->kern->gemm_ws(chunk * r->B, G, IPR__MAX(r->I, r->H)))) return 0;
     ipr__rnn_bias(r, f.bias);
     for (f.t0 = 0; f.t0 < r->T; f.t0 = f.t1) {
         f.t1 = IPR__MIN(r->T, f.t0 + chunk);
@@ -5241,24 +5293,38 @@ IPR__FN void ipr__rnn_join(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_i
     b->k->add((s->hi - s->lo) * n, d, d + half, b->dgx + at);
 }
 
-/* The chunk's steps for one slice of rows, last step first. */
+/* One step for some rows. */
+IPR__FN void ipr__rnn_back_rows(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_index t)
+{
+    const ipr__rnn *r = b->r;
+    ipr_index row, end;
+    int half;
+    for (half = 0; half < (r->dual ? 2 : 1); half++)
+        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
+            end = ipr__rnn_alike(r, s, row);
+            ipr__rnn_bwd_run(b, t, row, end);
+        }
+    if (r->dual) ipr__rnn_join(b, s, t);
+}
+
+/* The chunk's steps for one slice of rows, last step first. Group by group where sums over groups or halves
+   are taken, while they are in the nearest cache. */
 IPR__FN void ipr__rnn_back_steps(void *arg, int item, int worker)
 {
     const ipr__rnn_bwd *b = (const ipr__rnn_bwd *)arg;
     const ipr__rnn *r = b->r;
     const ipr__rnn_slice s = ipr__rnn_slice_of(r, item, b->slices);
-    ipr_index t, row, end;
-    int half;
+    const ipr_index step = b->dgk || r->dual ? ipr__rnn_group(r) : r->Bx;
+    ipr_index t;
     for (t = b->t1 - 1; t >= b->t0; t--) {
         const ipr_real *dg = b->dg + 4 * r->H * r->B * (t - b->t0) + (r->gru ? r->H : 0);
-        for (half = 0; half < (r->dual ? 2 : 1); half++)
-            for (row = s.lo + half * r->Bx; row < s.hi + half * r->Bx; row = end) {
-                end = ipr__rnn_alike(r, &s, row, b->dgk != NULL);
-                ipr__rnn_bwd_run(b, t, row, end);
-            }
-        if (r->dual) ipr__rnn_join(b, &s, t);
+        ipr__rnn_slice part = s;
+        for (part.lo = s.lo; part.lo < s.hi; part.lo = part.hi) {
+            part.hi = IPR__MIN(part.lo + step, s.hi);
+            ipr__rnn_back_rows(b, &part, t);
+        }
         if (t > 0 || b->g->h0)
-            ipr__rnn_product(r, &s, b->k, &b->rec, dg, 4 * r->H, r->gru, b->dh, r->H, ipr__ws(b->c, worker));
+            ipr__rnn_product(r, &s, b->k, &b->rec, dg, 4 * r->H, r->gru, b->dh, r->H, 1, ipr__ws(b->c, worker));
     }
 }
 
@@ -5460,7 +5526,7 @@ IPR__FN ipr_tensor *ipr__poison(ipr_ctx *c) { return c ? c->poison : NULL; }
 IPR_API int ipr_is_poison(const ipr_tensor *t) { return !t || !t->s; }
 IPR_API int ipr_rank(const ipr_tensor *t) { return t ? t->rank : 0; }
 IPR_API ipr_index ipr_count(const ipr_tensor *t) { return t ? t->n : 0; }
-IPR_API int ipr_type(const ipr_tensor *t) { return t && t->s ? t->s->type : IPR_T_REAL; }
+IPR_API int ipr_type(const ipr_tensor *t) { return t && t->s ? (int)t->s->type : (int)IPR_T_REAL; }
 
 IPR_API ipr_index ipr_dim(const ipr_tensor *t, int axis)
 {
@@ -5943,6 +6009,8 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
     if (!ipr__finite_real(ipr__rd(loss)[0]))
         return ipr__fail(c, IPR_E_NUMERIC, "ipr_backward", "the loss is %g; look for NaN in weights or inputs, or lower the learning rate", (double)ipr__rd(loss)[0]);
     if (!ipr__needs(loss)) return ipr__fail(c, IPR_E_STATE, "ipr_backward", "the loss depends on nothing that requires a gradient");
+    if (!loss->s->leaf && c->nnodes == 0)
+        return ipr__fail(c, IPR_E_STATE, "ipr_backward", "this loss was gone through already; build it again");
     g = ipr__grad_acc(c, loss);
     if (!g) return c->err;
     g[0] += IPR__R(1);
@@ -6151,17 +6219,30 @@ IPR_API ipr_tensor *ipr_transpose(ipr_ctx *c, ipr_tensor *x)
 
 /* ---- contiguous ---- */
 
+/* x as rows of its last axis: the row length, and a window over the other axes to walk with ipr__next_off. */
+IPR__FN ipr_index ipr__runs(const ipr_tensor *x, ipr_tensor *rows)
+{
+    *rows = *x;
+    if (x->rank == 0) return 1;
+    rows->rank--;
+    return x->dim[x->rank - 1];
+}
+
 IPR_API ipr_tensor *ipr_contiguous(ipr_ctx *c, ipr_tensor *x)
 {
-    ipr_index at[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, off;
-    ipr_tensor *y;
+    ipr_index at[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, k, off, run;
+    ipr_tensor *y, rows;
     if (!ipr__in(c, "ipr_contiguous", "x", x)) return ipr__poison(c);
     if (x->contig) return x;
     y = ipr__make(c, &c->step, "ipr_contiguous", x->s->type, x->rank, x->dim);
     if (ipr_is_poison(y)) return y;
-    for (i = 0, off = x->off; i < x->n; i++, off = ipr__next_off(x, at, off)) {
-        if (x->s->type == IPR_T_REAL) ((ipr_real *)y->s->data)[i] = ((const ipr_real *)x->s->data)[off];
-        else ((int32_t *)y->s->data)[i] = ((const int32_t *)x->s->data)[off];
+    run = ipr__runs(x, &rows);
+    for (i = 0, off = x->off; i < x->n; i += run, off = ipr__next_off(&rows, at, off)) {
+        const ipr_index step = x->stride[x->rank - 1];
+        for (k = 0; k < run; k++) {
+            if (x->s->type == IPR_T_REAL) ((ipr_real *)y->s->data)[i + k] = ((const ipr_real *)x->s->data)[off + k * step];
+            else ((int32_t *)y->s->data)[i + k] = ((const int32_t *)x->s->data)[off + k * step];
+        }
     }
     return ipr__done(c, IPR_OP_CONTIGUOUS, 1, &x, y, NULL, 0);
 }
@@ -6172,9 +6253,12 @@ IPR__FN void ipr__contiguous_backward(ipr_ctx *c, ipr__node *n)
 {
     ipr_tensor *x = n->in[0];
     const ipr_real *g = ipr__grad_of(n->out[0]);
-    ipr_index at[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, off = x->off;
+    ipr_tensor rows;
+    ipr_index at[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, k, off = x->off;
+    const ipr_index run = ipr__runs(x, &rows), step = x->stride[x->rank - 1];
     if (!ipr__grad_acc(c, x)) return;
-    for (i = 0; i < x->n; i++, off = ipr__next_off(x, at, off)) x->s->grad[off] = ipr__add1(x->s->grad[off], g[i]);
+    for (i = 0; i < x->n; i += run, off = ipr__next_off(&rows, at, off))
+        for (k = 0; k < run; k++) x->s->grad[off + k * step] = ipr__add1(x->s->grad[off + k * step], g[i + k]);
 }
 
 /* ---- add, sub, mul, div ---- */
@@ -6215,8 +6299,9 @@ IPR__FN ipr_real ipr__binary1(int op, ipr_real a, ipr_real b)
 IPR__FN ipr_tensor *ipr__binary(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor *b)
 {
     const char *fn = ipr_op_name(op);
-    ipr_tensor *in[2], *y, va, vb;
-    ipr_index dims[IPR_MAX_RANK], at1[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, at2[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, oa, ob;
+    ipr_tensor *in[2], *y, va, vb, ra, rb;
+    ipr_index dims[IPR_MAX_RANK], at1[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, at2[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0};
+    ipr_index i, k, oa, ob, sa, sb, run;
     int rank;
     if (!ipr__in_real(c, fn, "a", a) || !ipr__in_real(c, fn, "b", b)) return ipr__poison(c);
     in[0] = a = ipr__contig(c, a);
@@ -6227,18 +6312,22 @@ IPR__FN ipr_tensor *ipr__binary(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor *b
     y = ipr__temp(c, rank, dims);
     if (ipr_is_poison(y)) return y;
     if (a->n == y->n && b->n == y->n) {
-        void (*k)(ipr_index, const ipr_real *, const ipr_real *, ipr_real *) =
+        void (*fast)(ipr_index, const ipr_real *, const ipr_real *, ipr_real *) =
             op == IPR_OP_ADD ? c->kern->add : op == IPR_OP_SUB ? c->kern->sub : op == IPR_OP_MUL ? c->kern->mul : c->kern->div;
-        k(y->n, ipr__rd(a), ipr__rd(b), ipr__wr(y));
+        fast(y->n, ipr__rd(a), ipr__rd(b), ipr__wr(y));
     } else {
         const ipr_real *pa = (const ipr_real *)a->s->data, *pb = (const ipr_real *)b->s->data;
         ipr_real *py = ipr__wr(y);
         ipr__stretch(a, rank, dims, &va);
         ipr__stretch(b, rank, dims, &vb);
-        for (i = 0, oa = va.off, ob = vb.off; i < y->n; i++) {
-            py[i] = ipr__binary1(op, pa[oa], pb[ob]);
-            oa = ipr__next_off(&va, at1, oa);
-            ob = ipr__next_off(&vb, at2, ob);
+        run = ipr__runs(&va, &ra);
+        (void)ipr__runs(&vb, &rb);
+        sa = rank ? va.stride[rank - 1] : 0;
+        sb = rank ? vb.stride[rank - 1] : 0;
+        for (i = 0, oa = va.off, ob = vb.off; i < y->n; i += run) {
+            for (k = 0; k < run; k++) py[i + k] = ipr__binary1(op, pa[oa + k * sa], pb[ob + k * sb]);
+            oa = ipr__next_off(&ra, at1, oa);
+            ob = ipr__next_off(&rb, at2, ob);
         }
     }
     return ipr__done(c, op, 2, in, y, NULL, 0);
@@ -6249,20 +6338,27 @@ IPR__FN void ipr__binary_backward(ipr_ctx *c, ipr__node *n, int op, int k)
 {
     const ipr_tensor *y = n->out[0];
     const ipr_real *g = ipr__grad_of(y), *pa = (const ipr_real *)n->in[0]->s->data, *pb = (const ipr_real *)n->in[1]->s->data;
-    ipr_tensor va, vb;
-    ipr_index at1[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, at2[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, i, oa, ob;
+    ipr_tensor va, vb, ra, rb;
+    ipr_index at1[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, at2[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0};
+    ipr_index i, j, oa, ob, sa, sb, run;
     ipr_real *d;
     if (!ipr__grad_acc(c, n->in[k])) return;
     d = n->in[k]->s->grad;
     ipr__stretch(n->in[0], y->rank, y->dim, &va);
     ipr__stretch(n->in[1], y->rank, y->dim, &vb);
-    for (i = 0, oa = va.off, ob = vb.off; i < y->n; i++) {
-        const ipr_real a = pa[oa], b = pb[ob];
-        const ipr_real w = op == IPR_OP_ADD ? IPR__R(1) : op == IPR_OP_SUB ? (k ? IPR__R(-1) : IPR__R(1))
-                         : op == IPR_OP_MUL ? (k ? a : b) : k ? ipr__div1(-a, ipr__mul1(b, b)) : ipr__div1(IPR__R(1), b);
-        ipr__acc1(&d[k ? ob : oa], g[i], w);
-        oa = ipr__next_off(&va, at1, oa);
-        ob = ipr__next_off(&vb, at2, ob);
+    run = ipr__runs(&va, &ra);
+    (void)ipr__runs(&vb, &rb);
+    sa = y->rank ? va.stride[y->rank - 1] : 0;
+    sb = y->rank ? vb.stride[y->rank - 1] : 0;
+    for (i = 0, oa = va.off, ob = vb.off; i < y->n; i += run) {
+        for (j = 0; j < run; j++) {
+            const ipr_real a = pa[oa + j * sa], b = pb[ob + j * sb];
+            const ipr_real w = op == IPR_OP_ADD ? IPR__R(1) : op == IPR_OP_SUB ? (k ? IPR__R(-1) : IPR__R(1))
+                             : op == IPR_OP_MUL ? (k ? a : b) : k ? ipr__div1(-a, ipr__mul1(b, b)) : ipr__div1(IPR__R(1), b);
+            ipr__acc1(&d[k ? ob + j * sb : oa + j * sa], g[i + j], w);
+        }
+        oa = ipr__next_off(&ra, at1, oa);
+        ob = ipr__next_off(&rb, at2, ob);
     }
 }
 
@@ -10718,9 +10814,12 @@ IPR__FN ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
 IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
 {
     const char *fn = "ipr_opt_new";
-    if (d->kind < IPR_OPT_ADAM || d->kind > IPR_OPT_SGD) return ipr__fail(c, IPR_E_ARG, fn, "kind %d; use one of IPR_OPT_*", d->kind);
-    if (!(d->lr >= 0) || !ipr__finite(d->lr)) return ipr__fail(c, IPR_E_RANGE, fn, "lr = %g; it must be positive", d->lr);
-    if (!ipr__finite(d->weight_decay)) return ipr__fail(c, IPR_E_RANGE, fn, "weight_decay = %g; it must be finite", d->weight_decay);
+    if (d->kind < IPR_OPT_ADAM || d->kind > IPR_OPT_SGD)
+        return ipr__fail(c, IPR_E_ARG, fn, "kind %d; use one of IPR_OPT_*", d->kind);
+    if (!(d->lr >= 0) || !ipr__finite(d->lr))
+        return ipr__fail(c, IPR_E_RANGE, fn, "lr = %g; it must be positive", d->lr);
+    if (!ipr__finite(d->weight_decay))
+        return ipr__fail(c, IPR_E_RANGE, fn, "weight_decay = %g; it must be finite", d->weight_decay);
     if (d->kind != IPR_OPT_SGD) {
         if (!(d->beta1 < 1) || !(d->beta2 < 1))
             return ipr__fail(c, IPR_E_RANGE, fn, "betas %g, %g; both must be below 1", d->beta1, d->beta2);
@@ -10728,9 +10827,12 @@ IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
         return IPR_OK;
     }
     if (!(d->momentum >= 0) || !ipr__finite(d->momentum) || !ipr__finite(d->dampening))
-        return ipr__fail(c, IPR_E_RANGE, fn, "momentum %g, dampening %g; both must be finite, momentum 0 or more", d->momentum, d->dampening);
+        return ipr__fail(c, IPR_E_RANGE, fn, "momentum %g, dampening %g; both must be finite, momentum 0 or more",
+                         d->momentum, d->dampening);
     if (d->nesterov && (!(d->momentum > 0) || d->dampening < 0 || d->dampening > 0))
-        return ipr__fail(c, IPR_E_ARG, fn, "Nesterov with momentum %g, dampening %g; it needs momentum > 0 and dampening 0", d->momentum, d->dampening);
+        return ipr__fail(c, IPR_E_ARG, fn,
+                         "Nesterov with momentum %g, dampening %g; it needs momentum > 0 and dampening 0",
+                         d->momentum, d->dampening);
     return IPR_OK;
 }
 
@@ -10778,7 +10880,8 @@ IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o)
 IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr)
 {
     if (!o) return IPR_E_ARG;
-    if (!(lr >= 0) || !ipr__finite(lr)) return ipr__fail(o->c, IPR_E_RANGE, "ipr_opt_set_lr", "lr = %g; it must be 0 or more, and finite", lr);
+    if (!(lr >= 0) || !ipr__finite(lr))
+        return ipr__fail(o->c, IPR_E_RANGE, "ipr_opt_set_lr", "lr = %g; it must be 0 or more, and finite", lr);
     o->lr = lr;
     return IPR_OK;
 }
@@ -10811,7 +10914,8 @@ IPR__FN int ipr__opt_prepare(ipr_opt *o, int *chunks, ipr_index *elements)
     *chunks = 0;
     *elements = 0;
     if (o->count != o->p->count)
-        return ipr__fail(o->c, IPR_E_STATE, "ipr_opt_step", "the set has %d parameters, %d when the optimiser was made; make it after the last one",
+        return ipr__fail(o->c, IPR_E_STATE, "ipr_opt_step",
+                         "the set has %d parameters, %d when the optimiser was made; make it after the last one",
                          o->p->count, o->count);
     for (i = 0; i < o->count; i++) {
         ipr__slot *s = &o->slot[i];
@@ -10820,7 +10924,8 @@ IPR__FN int ipr__opt_prepare(ipr_opt *o, int *chunks, ipr_index *elements)
         s->active = ipr__has_grad(s->named->t);
         if (!s->active) continue;
         if (!ipr__slot_state(o, s)) return o->c->err;
-        if (n / IPR__OPT_CHUNK >= 0x7fffffff - *chunks) return ipr__fail(o->c, IPR_E_RANGE, "ipr_opt_step", "%I elements are too many", n);
+        if (n / IPR__OPT_CHUNK >= 0x7fffffff - *chunks)
+            return ipr__fail(o->c, IPR_E_RANGE, "ipr_opt_step", "%I elements are too many", n);
         *chunks += (int)((n + IPR__OPT_CHUNK - 1) / IPR__OPT_CHUNK);
         *elements += n;
     }
@@ -10926,7 +11031,8 @@ IPR__FN double ipr__norm(ipr_params *p, const char *fn)
         if (!ipr__has_grad(k->t)) continue;
         s = p->c->kern->sumsq(k->t->n, ipr__grad_of(k->t));
         if (!ipr__finite(s)) {
-            (void)ipr__fail(p->c, IPR_E_NUMERIC, fn, "the gradient of \"%s\" holds NaN or infinity; lower the learning rate, or look for "
+            (void)ipr__fail(p->c, IPR_E_NUMERIC, fn,
+                            "the gradient of \"%s\" holds NaN or infinity; lower the learning rate, or look for "
                             "a division by zero or a log of zero in the loss", ipr__show(show, k->name));
             return -1;
         }
@@ -10945,7 +11051,10 @@ IPR_API double ipr_clip_grad_norm(ipr_params *p, double max_norm)
     const ipr__named *k;
     double norm, f;
     if (!p || p->c->err) return -1;
-    if (!(max_norm >= 0)) { (void)ipr__fail(p->c, IPR_E_RANGE, "ipr_clip_grad_norm", "max_norm = %g; it must be 0 or more", max_norm); return -1; }
+    if (!(max_norm >= 0)) {
+        (void)ipr__fail(p->c, IPR_E_RANGE, "ipr_clip_grad_norm", "max_norm = %g; it must be 0 or more", max_norm);
+        return -1;
+    }
     norm = ipr__norm(p, "ipr_clip_grad_norm");
     if (norm < 0) return -1;
     f = ipr__clip_factor(norm, max_norm);
@@ -10970,11 +11079,16 @@ IPR__FN int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
 {
     const char *fn = "ipr_fit";
     int i;
-    if (d->kind < IPR_SCHED_CONSTANT || d->kind > IPR_SCHED_COSINE) return ipr__fail(c, IPR_E_ARG, fn, "schedule kind %d; use one of IPR_SCHED_*", d->kind);
+    if (d->kind < IPR_SCHED_CONSTANT || d->kind > IPR_SCHED_COSINE)
+        return ipr__fail(c, IPR_E_ARG, fn, "schedule kind %d; use one of IPR_SCHED_*", d->kind);
     if (!ipr__finite(d->gamma) || !(d->lr_min >= 0) || !ipr__finite(d->threshold))
-        return ipr__fail(c, IPR_E_RANGE, fn, "schedule with gamma %g, lr_min %g, threshold %g; all must be finite, lr_min 0 or more", d->gamma, d->lr_min, d->threshold);
-    if (d->kind == IPR_SCHED_STEP && d->step_size < 1) return ipr__fail(c, IPR_E_RANGE, fn, "step_size %d; at least 1 epoch is needed", d->step_size);
-    if (d->kind == IPR_SCHED_COSINE && d->t_max < 1) return ipr__fail(c, IPR_E_RANGE, fn, "t_max %d; at least 1 epoch is needed", d->t_max);
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "schedule with gamma %g, lr_min %g, threshold %g; all must be finite, lr_min 0 or more",
+                         d->gamma, d->lr_min, d->threshold);
+    if (d->kind == IPR_SCHED_STEP && d->step_size < 1)
+        return ipr__fail(c, IPR_E_RANGE, fn, "step_size %d; at least 1 epoch is needed", d->step_size);
+    if (d->kind == IPR_SCHED_COSINE && d->t_max < 1)
+        return ipr__fail(c, IPR_E_RANGE, fn, "t_max %d; at least 1 epoch is needed", d->t_max);
     if (d->cooldown < 0) return ipr__fail(c, IPR_E_RANGE, fn, "cooldown %d; it must be 0 or more", d->cooldown);
     for (i = 0; d->kind == IPR_SCHED_MULTISTEP && i < IPR_SCHED_MILESTONES && d->milestones[i]; i++)
         if (d->milestones[i] < 0 || (i && d->milestones[i] <= d->milestones[i - 1]))
@@ -11046,9 +11160,11 @@ IPR__FN int ipr__judge_check(ipr_ctx *c, const char *fn, const ipr_tensor *logit
 {
     char s1[96], s2[96];
     if (!c) return IPR_E_ARG;
-    if (!ipr__mappable(c, fn, logits, IPR_T_REAL) || !ipr__mappable(c, fn, labels, IPR_T_I32)) return c->err ? c->err : IPR_E_ARG;
+    if (!ipr__mappable(c, fn, logits, IPR_T_REAL) || !ipr__mappable(c, fn, labels, IPR_T_I32))
+        return c->err ? c->err : IPR_E_ARG;
     if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
-        return ipr__fail(c, IPR_E_SHAPE, fn, "logits %s, labels %s; [N,C] and [N] are needed", ipr__shape(logits, s1), ipr__shape(labels, s2));
+        return ipr__fail(c, IPR_E_SHAPE, fn, "logits %s, labels %s; [N,C] and [N] are needed", ipr__shape(logits, s1),
+                         ipr__shape(labels, s2));
     return IPR_OK;
 }
 
@@ -11091,7 +11207,8 @@ IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
     ipr__zero(m, sizeof *m);
     if (!c) return IPR_E_ARG;
     if (c->err) return c->err;
-    if (classes < 1 || !ipr__mul((size_t)classes, (size_t)classes, &bytes) || !ipr__mul(bytes, sizeof(ipr_index), &bytes))
+    if (classes < 1 || !ipr__mul((size_t)classes, (size_t)classes, &bytes) ||
+        !ipr__mul(bytes, sizeof(ipr_index), &bytes))
         return ipr__fail(c, IPR_E_RANGE, "ipr_confusion_init", "%d classes", classes);
     m->counts = (ipr_index *)ipr__alloc(c, bytes);
     if (!m->counts) return c->err;
@@ -11119,7 +11236,8 @@ IPR_API int ipr_confusion_add_pair(ipr_confusion *m, int truth, int predicted)
 {
     if (!m || !m->c) return IPR_E_ARG;
     if (!ipr__is_class(m, truth) || !ipr__is_class(m, predicted))
-        return ipr__fail(m->c, IPR_E_RANGE, "ipr_confusion_add", "class %d predicted as %d; classes are 0..%d", truth, predicted, m->classes - 1);
+        return ipr__fail(m->c, IPR_E_RANGE, "ipr_confusion_add", "class %d predicted as %d; classes are 0..%d", truth,
+                         predicted, m->classes - 1);
     m->counts[(ipr_index)truth * m->classes + predicted]++;
     return IPR_OK;
 }
@@ -11135,15 +11253,18 @@ IPR_API int ipr_confusion_add(ipr_confusion *m, const ipr_tensor *logits, const 
         return ipr__fail(m->c, IPR_E_SHAPE, fn, "logits for %I classes, a matrix of %d", logits->dim[1], m->classes);
     for (i = 0; i < labels->n; i++)
         if (ipr__rdi(labels)[i] != -100 && !ipr__is_class(m, ipr__rdi(labels)[i]))
-            return ipr__fail(m->c, IPR_E_RANGE, fn, "label %d at %I; classes are 0..%d", (int)ipr__rdi(labels)[i], i, m->classes - 1);
+            return ipr__fail(m->c, IPR_E_RANGE, fn, "label %d at %I; classes are 0..%d", (int)ipr__rdi(labels)[i], i,
+                             m->classes - 1);
     for (i = 0; i < labels->n; i++)
-        if (ipr__rdi(labels)[i] != -100) m->counts[(ipr_index)ipr__rdi(labels)[i] * m->classes + ipr__row_argmax(logits, i)]++;
+        if (ipr__rdi(labels)[i] != -100)
+            m->counts[(ipr_index)ipr__rdi(labels)[i] * m->classes + ipr__row_argmax(logits, i)]++;
     return IPR_OK;
 }
 
 IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted)
 {
-    return ipr__is_class(m, truth) && ipr__is_class(m, predicted) ? m->counts[(ipr_index)truth * m->classes + predicted] : 0;
+    if (!ipr__is_class(m, truth) || !ipr__is_class(m, predicted)) return 0;
+    return m->counts[(ipr_index)truth * m->classes + predicted];
 }
 
 IPR_API double ipr_confusion_accuracy(const ipr_confusion *m)
@@ -11310,13 +11431,15 @@ IPR__FN int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *ext
         if (t->steps && t->m && !ipr__ckpt_real(k, "ipr.m/", t->named, t->m)) return 0;
         if (t->steps && t->v && !ipr__ckpt_real(k, "ipr.v/", t->named, t->v)) return 0;
     }
-    for (e = extra ? extra->first : NULL; e; e = e->next) if (!ipr__ckpt_real(k, "ipr.extra/", e, ipr__rd(e->t))) return 0;
+    for (e = extra ? extra->first : NULL; e; e = e->next)
+        if (!ipr__ckpt_real(k, "ipr.extra/", e, ipr__rd(e->t))) return 0;
     ipr__ckpt_words(k, "ipr.opt", words, o->count + 2);
     if (s) ipr__ckpt_words(k, "ipr.fit", s, IPR__FIT_WORDS);
     return 1;
 }
 
-IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s, const char *config)
+IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s,
+                            const char *config)
 {
     ipr__ckpt k;
     ipr_pair pair[4];
@@ -11343,21 +11466,28 @@ IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *e
 }
 
 /* The tensor PREFIX + NAME, of p's shape and in this build's type; NULL with the error set. */
-IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix, const ipr__named *p)
+IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix,
+                                        const ipr__named *p)
 {
     const char *fn = "checkpoint", *name = ipr__ckpt_name(a, prefix, p->name);
     const ipr_array *v = name ? ipr_st_find(f, name) : NULL;
     char show[72], s1[96], s2[96];
     int i, same;
     if (!name) return NULL;
-    if (!v) { (void)ipr__fail(c, IPR_E_MISSING, fn, "\"%s\" is not in it; it belongs to another model", ipr__show(show, name)); return NULL; }
+    if (!v) {
+        (void)ipr__fail(c, IPR_E_MISSING, fn, "\"%s\" is not in it; it belongs to another model",
+                        ipr__show(show, name));
+        return NULL;
+    }
     for (i = 0, same = v->rank == p->t->rank; same && i < v->rank; i++) same = v->dims[i] == p->t->dim[i];
     if (!same) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "\"%s\" is %s in it, %s in the model", ipr__show(show, name), ipr__array_shape(v, s1), ipr__shape(p->t, s2));
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "\"%s\" is %s in it, %s in the model", ipr__show(show, name),
+                        ipr__array_shape(v, s1), ipr__shape(p->t, s2));
         return NULL;
     }
     if (v->dtype != (int)IPR_DT_REAL) {
-        (void)ipr__fail(c, IPR_E_FORMAT, fn, "\"%s\" is %s in it; this build computes in %s, and a run cannot go on in another type",
+        (void)ipr__fail(c, IPR_E_FORMAT, fn,
+                        "\"%s\" is %s in it; this build computes in %s, and a run cannot go on in another type",
                         ipr__show(show, name), ipr_dtype_name(v->dtype), ipr_dtype_name((int)IPR_DT_REAL));
         return NULL;
     }
@@ -11368,24 +11498,34 @@ IPR__FN int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, i
 {
     const ipr_array *a = ipr_st_find(f, name);
     if (!a || a->dtype != IPR_DT_I64 || a->rank != 1 || a->dims[0] != n)
-        return ipr__fail(c, IPR_E_FORMAT, "checkpoint", "\"%s\" is missing or not %d numbers; the file is of another version or damaged", name, n);
+        return ipr__fail(c, IPR_E_FORMAT, "checkpoint",
+                         "\"%s\" is missing or not %d numbers; the file is of another version or damaged", name, n);
     return ipr_array_get(c, a, IPR_DT_I64, words);
 }
 
 /* Is this file a checkpoint of this optimiser and model? */
 IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a, const ipr_params *extra)
 {
-    const char *version = ipr_st_meta(f, "ipr_checkpoint"), *kind = ipr_st_meta(f, "ipr_optimiser"), *model = ipr_st_meta(f, "ipr_model");
+    const char *version = ipr_st_meta(f, "ipr_checkpoint"), *model = ipr_st_meta(f, "ipr_model");
+    const char *kind = ipr_st_meta(f, "ipr_optimiser");
     const ipr__named *k;
     char show[72], hash[33];
-    if (!version || !kind || !model) return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "this safetensors file is no training checkpoint; give another path");
-    if (!ipr__streq(version, "1")) return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "version %s; this header reads version 1", ipr__show(show, version));
+    if (!version || !kind || !model)
+        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint",
+                         "this safetensors file is no training checkpoint; give another path");
+    if (!ipr__streq(version, "1"))
+        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "version %s; this header reads version 1",
+                         ipr__show(show, version));
     if (!ipr__streq(kind, ipr__opt_names[o->d.kind]))
-        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "it was written by %s, the optimiser now is %s", ipr__show(show, kind), ipr__opt_names[o->d.kind]);
+        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "it was written by %s, the optimiser now is %s",
+                         ipr__show(show, kind), ipr__opt_names[o->d.kind]);
     for (k = o->p->first; k; k = k->next) if (!ipr__ckpt_find(o->c, a, f, "", k)) return o->c->err;
-    for (k = extra ? extra->first : NULL; k; k = k->next) if (!ipr__ckpt_find(o->c, a, f, "ipr.extra/", k)) return o->c->err;
+    for (k = extra ? extra->first : NULL; k; k = k->next)
+        if (!ipr__ckpt_find(o->c, a, f, "ipr.extra/", k)) return o->c->err;
     ipr__model_hash(o->p, extra, hash);
-    if (!ipr__streq(model, hash)) return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "its parameters differ in number or order; it belongs to another model");
+    if (!ipr__streq(model, hash))
+        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint",
+                         "its parameters differ in number or order; it belongs to another model");
     return IPR_OK;
 }
 
@@ -11395,10 +11535,13 @@ IPR__FN int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const in
     double lr;
     int i;
     ipr__copy(&lr, &words[0], 8);
-    if (!(lr >= 0) || !ipr__finite(lr) || words[1] < 0) return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "its learning rate or step count is out of range; it is damaged");
+    if (!(lr >= 0) || !ipr__finite(lr) || words[1] < 0)
+        return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint",
+                         "its learning rate or step count is out of range; it is damaged");
     for (i = 0; i < o->count; i++) {
         ipr__slot *s = &o->slot[i];
-        if (words[2 + i] < 0) return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "a step count is negative; it is damaged");
+        if (words[2 + i] < 0)
+            return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "a step count is negative; it is damaged");
         if (words[2 + i] == 0) continue;
         if (!ipr__slot_state(o, s)) return o->c->err;
         if (s->m && !ipr__ckpt_find(o->c, a, f, "ipr.m/", s->named)) return o->c->err;
@@ -11455,7 +11598,8 @@ IPR__FN int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
     ipr__arena a;
     int64_t *words;
     int status;
-    if (o->count != o->p->count) return ipr__fail(o->c, IPR_E_STATE, "checkpoint", "parameters were added after the optimiser was made");
+    if (o->count != o->p->count)
+        return ipr__fail(o->c, IPR_E_STATE, "checkpoint", "parameters were added after the optimiser was made");
     ipr__arena_init(o->c, &a, 8192);
     words = (int64_t *)ipr__arena_get(&a, ((size_t)o->count + 2) * 8);
     status = words ? ipr__ckpt_identity(o, f, &a, extra) : o->c->err;
@@ -11520,7 +11664,8 @@ IPR__FN void ipr__text_short(ipr__text *t, double v)
     int e = 0;
     if (!ipr__finite(v)) { ipr__text_s(t, ipr__isnan(v) ? "?" : v < 0 ? "-inf" : "inf"); return; }
     if (a < 1e-300 || (a >= 1e-3 && a < 1e5)) {
-        (void)ipr_fmt_fixed(num, v, a >= 1000 ? 1 : a >= 100 ? 2 : a >= 10 ? 3 : a >= 0.1 || a < 1e-300 ? 4 : a >= 0.01 ? 5 : 6);
+        e = a >= 1000 ? 1 : a >= 100 ? 2 : a >= 10 ? 3 : a >= 0.1 || a < 1e-300 ? 4 : a >= 0.01 ? 5 : 6;
+        (void)ipr_fmt_fixed(num, v, e);
         ipr__text_s(t, num);
         return;
     }
@@ -11807,13 +11952,16 @@ IPR__FN int ipr__fit_same_config(ipr__fit *f, const char *saved)
 {
     const char *a = saved, *b = f->config;
     char x[72], y[72];
-    if (!saved) return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit", "the checkpoint %s was not written by ipr_fit; give another path", f->d->checkpoint);
+    if (!saved)
+        return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit",
+                         "the checkpoint %s was not written by ipr_fit; give another path", f->d->checkpoint);
     if (ipr__streq(saved, f->config)) return IPR_OK;
     do {
         ipr__next_pair(&a, x);
         ipr__next_pair(&b, y);
     } while (ipr__streq(x, y) && (*a || *b));
-    return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit", "the checkpoint %s has %s, this run %s; resume with the same settings, or give another path",
+    return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit",
+                     "the checkpoint %s has %s, this run %s; resume with the same settings, or give another path",
                      f->d->checkpoint, x, y);
 }
 
@@ -11823,19 +11971,26 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
     const char *fn = "ipr_fit";
     if (!d || !d->step_fn) return ipr__fail(f->c, IPR_E_ARG, fn, "%s is NULL", d ? "step_fn" : "the description");
     if (!d->opt && !d->params) return ipr__fail(f->c, IPR_E_ARG, fn, "params and opt are NULL; give one of them");
-    if (d->opt && d->params && d->opt->p != d->params) return ipr__fail(f->c, IPR_E_ARG, fn, "opt belongs to other parameters than params");
+    if (d->opt && d->params && d->opt->p != d->params)
+        return ipr__fail(f->c, IPR_E_ARG, fn, "opt belongs to other parameters than params");
     if ((d->opt && d->opt->c != f->c) || (d->params && d->params->c != f->c) || (d->extra && d->extra->c != f->c))
         return ipr__fail(f->c, IPR_E_ARG, fn, "params, opt or extra belong to another context");
     if (d->epochs < 0 || d->batch < 0 || d->checkpoint_epochs < 0)
-        return ipr__fail(f->c, IPR_E_RANGE, fn, "epochs %d, batch %I, checkpoint_epochs %d; none may be negative", d->epochs, d->batch, d->checkpoint_epochs);
-    if (d->items < 1 || (uint64_t)d->items > 0xffffffffu) return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items; 1 to 4294967295 are possible", d->items);
-    if (!(d->clip_norm >= 0)) return ipr__fail(f->c, IPR_E_RANGE, fn, "clip_norm = %g; it must be positive, or 0 for no clipping", d->clip_norm);
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "epochs %d, batch %I, checkpoint_epochs %d; none may be negative",
+                         d->epochs, d->batch, d->checkpoint_epochs);
+    if (d->items < 1 || (uint64_t)d->items > 0xffffffffu)
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items; 1 to 4294967295 are possible", d->items);
+    if (!(d->clip_norm >= 0))
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "clip_norm = %g; it must be positive, or 0 for no clipping",
+                         d->clip_norm);
     if (d->tag && ipr__strlen(d->tag) > 200) return ipr__fail(f->c, IPR_E_RANGE, fn, "the tag has over 200 characters");
     if (d->resume && !d->checkpoint) return ipr__fail(f->c, IPR_E_ARG, fn, "resume without a checkpoint path");
     f->epochs = d->epochs ? d->epochs : 1;
     f->batch = d->batch ? d->batch : 32;
     f->steps = d->drop_last ? d->items / f->batch : (d->items - 1) / f->batch + 1;
-    if (!f->steps) return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items are less than one batch of %I, and drop_last leaves it out", d->items, f->batch);
+    if (!f->steps)
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items are less than one batch of %I, and drop_last leaves it out",
+                         d->items, f->batch);
     f->sched = ipr__sched_defaults(&d->schedule, f->epochs);
     return ipr__sched_check(f->c, &f->sched);
 }
@@ -11843,7 +11998,8 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
 IPR__FN int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
 {
     return s->epoch >= 0 && s->epoch <= 0x7fffffff && s->step >= 0 && s->step <= f->steps && s->total >= 0 &&
-           s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 && s->best_epoch >= -1 && s->best_epoch <= s->epoch;
+           s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 &&
+           s->best_epoch >= -1 && s->best_epoch <= s->epoch;
 }
 
 IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
@@ -11854,7 +12010,9 @@ IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
     if (!status) status = ipr__ckpt_get_words(f->c, st, "ipr.fit", words, IPR__FIT_WORDS);
     if (status) return status;
     ipr__copy(&s, words, sizeof s);
-    if (!ipr__fit_state_ok(f, &s)) return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit", "the position in the checkpoint %s is out of range; it is damaged", f->d->checkpoint);
+    if (!ipr__fit_state_ok(f, &s))
+        return ipr__fail(f->c, IPR_E_FORMAT, "ipr_fit",
+                         "the position in the checkpoint %s is out of range; it is damaged", f->d->checkpoint);
     status = ipr__ckpt_read(f->o, st, f->d->extra);
     if (status) return status;
     f->s = s;
@@ -12054,7 +12212,8 @@ IPR__FN void ipr__fit_begin_epoch(ipr__fit *f)
 {
     ipr_rng r = ipr_rng_make(f->c->d.seed, (uint32_t)IPR__STREAM_SHUFFLE, (uint32_t)f->s.epoch);
     ipr_index i;
-    if (f->sched.kind != IPR_SCHED_CONSTANT) f->o->lr = ipr_sched_lr(&f->sched, f->o->d.lr, (int)f->s.epoch, &f->s.sched);
+    if (f->sched.kind != IPR_SCHED_CONSTANT)
+        f->o->lr = ipr_sched_lr(&f->sched, f->o->d.lr, (int)f->s.epoch, &f->s.sched);
     if (!f->d->shuffle) return;
     for (i = 0; i < f->d->items; i++) f->order[i] = (uint32_t)i;
     ipr_rng_shuffle(&r, f->order, f->d->items);
@@ -12124,7 +12283,8 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
     f.no_grad = c->no_grad;
     status = ipr__fit_open(&f);
     if (!status) {
-        status = f.resumed ? IPR_OK : ipr__fit_save(&f);    /* a path that cannot be written shows now, not in an hour */
+        /* a path that cannot be written shows now, not in an hour */
+        status = f.resumed ? IPR_OK : ipr__fit_save(&f);
         while (!status && f.s.epoch < f.epochs) status = ipr__fit_epoch(&f);
         if (status && f.items_here > 0) ipr__fit_report(&f, IPR_PROGRESS_STOP, ipr_now(c));
         if (result) ipr__fit_result_of(&f, status, result);
@@ -12267,14 +12427,15 @@ IPR__FN uint64_t ipr__derive(const void *seed, size_t bytes, const char *scheme,
 
 /* ---- trigger sets ---- */
 
-IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, const void *seed, size_t seed_bytes, ipr_dataset **rest)
+IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed, size_t seed_bytes,
+                                      ipr_dataset **rest)
 {
     const char *fn = "ipr_triggers_new";
     ipr_dataset *set = NULL;
     uint32_t *order;
     int32_t *labels;
     uint8_t *items;
-    ipr_index i;
+    ipr_index i, k;
     size_t bytes;
     ipr_rng r;
     if (rest) *rest = NULL;
@@ -12283,6 +12444,7 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
     if (seed_bytes < 16) { (void)ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones", (uint64_t)seed_bytes); return NULL; }
     if (!from->u8 || !from->labels || from->classes < 2) { (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes, with at least 2 classes"); return NULL; }
     if (n < 1 || n >= from->count) { (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers from %I items", n, from->count); return NULL; }
+    if (!(noise >= 0 && noise <= 1)) { (void)ipr__fail(c, IPR_E_RANGE, fn, "noise %g; a share of the elements, 0..1", noise); return NULL; }
     if (!ipr__mul((size_t)n, (size_t)from->item, &bytes)) { (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers overflow", n); return NULL; }
     order = (uint32_t *)ipr__alloc(c, (size_t)from->count * 4);
     labels = (int32_t *)ipr__alloc(c, (size_t)n * 4);
@@ -12296,6 +12458,8 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
             const uint32_t shift = 1 + ipr_rng_below(&r, (uint32_t)from->classes - 1);     /* any label but the right one */
             labels[i] = (int32_t)(((uint32_t)ipr_dataset_label(from, at) + shift) % (uint32_t)from->classes);
             ipr__copy(items + (size_t)(i * from->item), ipr_dataset_item_u8(from, at), (size_t)from->item);
+            for (k = 0; noise > 0 && k < from->item; k++)
+                if (ipr_rng_uniform(&r) < noise) items[i * from->item + k] = (uint8_t)(ipr_rng_u32(&r) >> 24);
         }
         set = ipr_dataset_u8(c, "triggers", from->name, n, from->rank, from->dims, items, labels, from->classes, 0);
         if (set && rest) *rest = ipr_dataset_view(from, order + n, from->count - n);
@@ -12802,7 +12966,9 @@ IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which)
         r.negatives = 8;
         r.closed_weight = 1.0;
         r.closed_level = 0.3;
-        r.neutral_weight = 1.0;
+        r.others = 2;
+        r.neutral_weight = 3.0;
+        r.neutral_scale = 0.03;
     }
     return r;
 }
@@ -12830,6 +12996,32 @@ IPR__FN ipr_tensor *ipr__plus(ipr_ctx *c, ipr_tensor *sum, double w, ipr_tensor 
     return sum ? ipr_add(c, sum, term) : term;
 }
 
+/* A wrong key of another kind than the generator's. */
+IPR__FN void ipr__other_key(const ipr_gatekeeper *g, const ipr_dataset *pool, int kind, ipr_rng *r, ipr_real *out)
+{
+    const ipr_index n = ipr_gatekeeper_size(g), item = g->d.steps * g->d.width;
+    const ipr_real constant = IPR__R(2 * ipr_rng_normal(r));
+    ipr_index i, k;
+    for (i = 0; i < n; i++)
+        out[i] = kind == 0 ? IPR__R(ipr_rng_normal(r)) : kind == 1 ? IPR__R(ipr_rng_uniform(r)) : constant;
+    for (k = 0; kind == 3 && k < g->d.keys; k++) ipr__item_reals(pool, (ipr_index)ipr_rng_below(r, (uint32_t)pool->count), out + k * item);
+}
+
+/* The wrong keys of a training step; another range of draws than verification uses. */
+IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe *r, uint64_t step, ipr_real *out)
+{
+    const uint64_t draw = ((uint64_t)1 << 63) + (g->c->d.seed << 40) + step * (uint64_t)r->negatives;
+    const ipr_dataset *pool = r->others_pool && r->others_pool->item == g->d.steps * g->d.width && r->others_pool->count > 0 ? r->others_pool : NULL;
+    const int others = g->d.token_high > 0 ? 0 : IPR__MIN(r->others, r->negatives), kinds = pool ? 4 : 3;
+    int i;
+    if (ipr_gatekeeper_fresh(g, draw, r->negatives, out) != IPR_OK) return g->c->err;
+    for (i = 0; i < others; i++) {
+        ipr_rng rng = ipr_rng_make(draw + (uint64_t)i, IPR__STREAM_KEY, 0x4f544845u);
+        ipr__other_key(g, pool, (int)((step + (uint64_t)i) % (uint64_t)kinds), &rng, out + i * ipr_gatekeeper_size(g));
+    }
+    return IPR_OK;
+}
+
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *recipe,
                                          uint64_t step, ipr_tensor **gate)
 {
@@ -12839,15 +13031,17 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
     ipr_index K, H, T, n, j;
     ipr_real *keys;
     if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gate) return ipr__poison(c);
+    if (r.negatives < 0 || r.negatives > 4096 || (r.neutral_weight != 0 && !(r.neutral_scale > 0))) {
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_gatekeeper_embed", "%d negatives, neutral_scale %g: 0..4096, and above 0", r.negatives, r.neutral_scale);
+        return ipr__poison(c);
+    }
     K = g->d.keys; H = g->d.units; T = g->d.steps;
     n = 1 + r.negatives;
     keys = (ipr_real *)ipr__keep(c, (size_t)(n * ipr_gatekeeper_size(g)) * sizeof *keys);
     s = ipr__temp1(c, H);
     if (!keys || ipr_is_poison(s)) return ipr__poison(c);
     ipr__copy(keys, g->key, (size_t)ipr_gatekeeper_size(g) * sizeof *keys);
-    /* wrong keys for training: another range of draws than verification uses */
-    if (r.negatives && ipr_gatekeeper_fresh(g, ((uint64_t)1 << 63) + (c->d.seed << 40) + step * (uint64_t)r.negatives, r.negatives,
-                                            keys + ipr_gatekeeper_size(g)) != IPR_OK) return ipr__poison(c);
+    if (r.negatives && ipr__wrong_keys(g, &r, step, keys + ipr_gatekeeper_size(g)) != IPR_OK) return ipr__poison(c);
     for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(g->bits[j]);
     all = ipr__key_pass(g, m, keys, n, &h0);
     if (ipr_is_poison(all) || ipr_is_poison(h0)) return ipr__poison(c);
@@ -12865,7 +13059,7 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
         wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
         if (r.closed_weight != 0) loss = ipr__plus(c, loss, r.closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r.closed_level))));
         if (r.neutral_weight != 0) {
-            ipr_tensor *v = ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.sign_margin, 0));
+            ipr_tensor *v = ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.neutral_scale, 0));
             loss = ipr__plus(c, loss, r.neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
         }
     }

@@ -258,11 +258,57 @@ static void gatekeeper(void)
     net_close(&n);
 }
 
+/* ---- the same through the scheme's own call, by recipe: what a user of the library waits for ---- */
+
+static void scheme(void)
+{
+#if IPR_FLOOR_MAX >= 11
+    enum { REPS = 9 };
+    static const char *const tags[3] = { "default", "paper", "as_coded" };
+    static const uint8_t seed[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    int which, k;
+    for (which = IPR_RECIPE_DEFAULT; which <= IPR_RECIPE_AS_CODED; which++) {
+        ipr_classifier_desc md = IPR_ZERO;
+        ipr_gatekeeper_desc gd = IPR_ZERO;
+        const ipr_gatekeeper_recipe recipe = ipr_gatekeeper_recipe_of(which);
+        ipr_classifier *m;
+        ipr_gatekeeper *g;
+        net n;
+        double ratio[REPS];
+        char name[64];
+        (void)sprintf(name, "gatekeeper_step_%.16s_over_plain", tags[which]);
+        if (!strstr(name, only)) continue;
+        net_open(&n, IPR_LSTM, &shapes[0]);
+        md.input = n.s.i; md.hidden = n.s.h; md.classes = n.s.classes;
+        gd.keys = KEYS; gd.steps = n.s.t; gd.width = n.s.i; gd.units = n.s.h;
+        gd.signature = "signature";
+        m = ipr_classifier_new(n.c, &md);
+        g = ipr_gatekeeper_new(n.c, &gd, seed, sizeof seed);
+        if (!m || !g) stop(n.c);
+        n.opt = ipr_opt_new(m->params, NULL);
+        for (k = -4; k < 2 * REPS; k++) {     /* plain and protected in turns */
+            const double a = ipr_now(n.c);
+            const clock_t cpu = clock();
+            double ms;
+            if (k & 1) finish_step(&n, ipr_gatekeeper_step(g, m, &recipe, (uint64_t)(k + 4), net_x(&n, 0), net_labels(&n, n.s.b), NULL));
+            else finish_step(&n, ipr_cross_entropy(n.c, ipr_classifier_forward(m, net_x(&n, 0), NULL, 0), net_labels(&n, n.s.b)));
+            ms = getenv("IPR_BENCH_CPU") ? (double)(clock() - cpu) / CLOCKS_PER_SEC : ipr_now(n.c) - a;
+            if (k < 0) continue;
+            ratio[k / 2] = k & 1 ? ms / ratio[k / 2] : ms;
+        }
+        line(name, "ratio", median(ratio, REPS));
+        ipr_gatekeeper_free(g);
+        net_close(&n);
+    }
+#endif
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) threads = atoi(argv[1]);
     if (argc > 2) only = argv[2];
     recurrent();
     gatekeeper();
+    scheme();
     return 0;
 }

@@ -5,6 +5,7 @@
 #   PyTorch: the first of $IPR_PYTHON, python3, /usr/bin/python3 that can import torch
 #   kann:    $IPR_KANN_DIR, a folder with kann.c and kautodiff.c (github.com/attractivechaos/kann)
 # A peer that is not there is named as absent. IPR_BENCH_CPU=1 measures CPU time, for busy machines (one thread).
+# shellcheck disable=SC2086,SC2194  # CC, CFLAGS and lists of flags are split into words
 set -eu
 cd "$(dirname "$0")/.."
 CC=${CC:-cc}

@@ -454,7 +454,7 @@ TEST(gk_triggers)
     ipr_dataset *ds = ipr_dataset_digits(c, 2, 0, 200), *rest = NULL, *t, *u;
     ipr_tensor *x, *y;
     ipr_index i, k, seen = 0;
-    t = ipr_triggers_new(c, ds, 20, gk_seed, 32, &rest);
+    t = ipr_triggers_new(c, ds, 20, 0, gk_seed, 32, &rest);
     CHECK(t && rest);
     if (!t || !rest) { ipr_close(c); return; }
     CHECK_EQ_I(t->count, 20);
@@ -465,7 +465,7 @@ TEST(gk_triggers)
         for (k = 0; k < 180; k++) CHECK(memcmp(ipr_dataset_item_u8(t, i), ipr_dataset_item_u8(rest, k), 784) != 0);
     }
     CHECK_EQ_I(seen, 20);
-    u = ipr_triggers_new(c, ds, 20, gk_seed, 32, NULL);
+    u = ipr_triggers_new(c, ds, 20, 0, gk_seed, 32, NULL);
     CHECK(u && !memcmp(t->u8, u->u8, 20 * 784) && !memcmp(t->labels, u->labels, 80));
     ipr_batch(c, rest, NULL, 6, IPR_TIME_MAJOR, &x, &y);
     CHECK_EQ_I(ipr_triggers_append(c, t, 3, 4, IPR_TIME_MAJOR, &x, &y), IPR_OK);
@@ -477,10 +477,17 @@ TEST(gk_triggers)
         remove("ipr_test_trig.tmp");
     }
     ipr_clear(c);
-    CHECK(ipr_triggers_new(c, ds, 200, gk_seed, 32, NULL) == NULL);
+    CHECK(ipr_triggers_new(c, ds, 200, 0, gk_seed, 32, NULL) == NULL);
     CHECK_EQ_I(ipr_status(c), IPR_E_RANGE);
     ipr_clear(c);
-    CHECK(ipr_triggers_new(c, ds, 2, gk_seed, 3, NULL) == NULL);
+    CHECK(ipr_triggers_new(c, ds, 2, 0, gk_seed, 3, NULL) == NULL);
+    ipr_clear(c);
+    u = ipr_triggers_new(c, ds, 20, 0.25, gk_seed, 32, NULL);
+    for (seen = 0, i = 0; u && i < 20 * 784; i++) seen += u->u8[i] != 0;
+    for (k = 0, i = 0; i < 20 * 784; i++) k += t->u8[i] != 0;
+    CHECK(u && seen > k + 2500);
+    CHECK(ipr_triggers_new(c, ds, 2, 2.0, gk_seed, 32, NULL) == NULL);
+    CHECK_EQ_I(ipr_status(c), IPR_E_RANGE);
     ipr_close(c);
 }
 

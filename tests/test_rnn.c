@@ -245,6 +245,30 @@ TEST(rnn_gradients)
     }
 }
 
+/* Enough rows for several chunks of steps, both ways. */
+TEST(rnn_gradients_chunks)
+{
+    rnn__case k = IPR_ZERO;
+    k.T = 7; k.Bx = 75; k.I = 3; k.H = 5; k.Tk = 5;
+    k.h0 = k.bias = k.gate = k.gate_out = 1;
+    for (k.gru = 0; k.gru < 2; k.gru++) for (k.dual = 0; k.dual < 2; k.dual++) {
+        rnn__loss_arg a;
+        ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+        ipr_tensor *t[RNN_NP];
+        ipr_params *p;
+        double worst;
+        k.gate_from = 41;
+        p = rnn__params(c, &k, t);
+        a.k = &k;
+        a.t = t;
+        a.paths = 31;
+        worst = ipr_gradcheck(c, p, rnn__loss, &a, IPR_REAL_IS_DOUBLE ? 1e-5 : 1e-2, 12);
+        CHECK_NEAR(worst, 0, IPR_REAL_IS_DOUBLE ? 1e-6 : 2e-1);
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+}
+
 /* Gradients of every parameter, one after the other, into out. Returns the count. */
 static ipr_index rnn__grads(ipr_ctx *c, const rnn__case *k, ipr_tensor *const *t, int paths, ipr_real *out)
 {
@@ -379,6 +403,45 @@ TEST(rnn_dual_is_two_passes)
     }
 }
 
+#if defined(IPR_THREADS)
+/* The pool itself: same bits with two real threads. */
+TEST(rnn_pool)
+{
+    rnn__case k = IPR_ZERO;
+    int threads;
+    k.T = 6; k.Bx = 37; k.I = 11; k.H = 33; k.Tk = 4; k.dual = k.gate = k.bias = k.gate_out = 1;
+    for (threads = 1; threads <= 2; threads++) {
+        ipr_ctx *c = rnn__open(IPR_ISA_AUTO, threads);
+        ipr_tensor *t[RNN_NP];
+        ipr_params *p = rnn__params(c, &k, t);
+        const ipr_index m = rnn__grads(c, &k, t, 31, threads > 1 ? rnn__g2 : rnn__g1);
+        if (threads > 1) CHECK(ipr__memcmp(rnn__g1, rnn__g2, (size_t)m * sizeof(ipr_real)) == 0);
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+}
+#endif
+
+/* After the first step of a shape nothing is allocated. */
+TEST(rnn_no_allocations)
+{
+    rnn__case k = IPR_ZERO;
+    ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+    ipr_tensor *t[RNN_NP];
+    ipr_params *p;
+    uint64_t allocs = 0;
+    int i;
+    k.T = 6; k.Bx = 37; k.I = 11; k.H = 33; k.Tk = 4; k.dual = k.gate = k.bias = k.gate_out = 1;
+    p = rnn__params(c, &k, t);
+    for (i = 0; i < 5; i++) {
+        (void)rnn__grads(c, &k, t, 31, rnn__g1);
+        if (i == 2) allocs = ipr_stats_get(c).allocs;
+    }
+    CHECK_EQ_I(ipr_stats_get(c).allocs, allocs);
+    ipr_params_free(p);
+    ipr_close(c);
+}
+
 /* ---- errors ---- */
 
 static void rnn__expect_error(int which, ipr_index d0, ipr_index d1, int gru, int code, const char *text)
@@ -441,9 +504,14 @@ static void suite_rnn(void)
     RUN(rnn_forward);
     RUN(rnn_forward_chunks);
     RUN(rnn_gradients);
+    RUN(rnn_gradients_chunks);
     RUN(rnn_isa_gradients);
     RUN(rnn_threads);
     RUN(rnn_dual_is_two_passes);
+#if defined(IPR_THREADS)
+    RUN(rnn_pool);
+#endif
+    RUN(rnn_no_allocations);
     RUN(rnn_errors);
     RUN(rnn_views);
 }

@@ -57,7 +57,8 @@ static void tr_ref_step(tr_ref *r, double g, const ipr_opt_desc *d, double lr)
     else g += d->weight_decay * r->w;
     r->m = d->beta1 * r->m + (1 - d->beta1) * g;
     r->v = d->beta2 * r->v + (1 - d->beta2) * g * g;
-    r->w -= lr / (1 - tr_pow(d->beta1, r->steps)) * r->m / (tr_sqrt(r->v) / tr_sqrt(1 - tr_pow(d->beta2, r->steps)) + d->eps);
+    r->w -= lr / (1 - tr_pow(d->beta1,
+                             r->steps)) * r->m / (tr_sqrt(r->v) / tr_sqrt(1 - tr_pow(d->beta2, r->steps)) + d->eps);
 }
 
 /* A gradient that depends on the weight, the element and the step. */
@@ -98,7 +99,7 @@ static double tr_worst(const ipr_opt_desc *desc, int n)
     return worst;
 }
 
-/* The reference itself against torch.optim in float64: one weight from -0.75, 20 steps, the rate halved at the tenth. */
+/* The reference itself against torch.optim in float64: one weight from -0.75, 20 steps, lr halved at the tenth. */
 TEST(train_opt_torch)
 {
     static const struct { int kind; double lr, mom, damp; int nest; double decay, b1, b2, eps, want; } t[] = {
@@ -127,7 +128,8 @@ TEST(train_opt_torch)
         d.beta2 = t[i].b2;
         d.eps = t[i].eps;
         d = ipr__opt_defaults(&d);
-        for (step = 0; step < 20; step++) tr_ref_step(&r, tr_gradient(r.w, 5, step), &d, step >= 10 ? d.lr * 0.5 : d.lr);
+        for (step = 0; step < 20; step++)
+            tr_ref_step(&r, tr_gradient(r.w, 5, step), &d, step >= 10 ? d.lr * 0.5 : d.lr);
         CHECK_NEAR(r.w, t[i].want, 1e-13);
     }
 }
@@ -339,21 +341,22 @@ TEST(train_clip)
 
 static const double t_step[] = {0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125};
 static const double t_multi[] = {0.01, 0.01, 0.001, 0.001, 0.001, 0.0001, 1e-05, 1e-05, 1e-05, 1e-05};
-static const double t_cos[] = {0.05, 0.047529173254165356, 0.040606070556376405, 0.030601897302210045, 0.019498102697789958,
-    0.009493929443624599, 0.0025708267458346445, 0.0001, 0.0025708267458346423, 0.009493929443624594, 0.019498102697789954,
-    0.030601897302210024, 0.040606070556375405, 0.04752917325416538, 0.05000000000000002, 0.047529173254165384};
-static const double t_metric[] = {1.0, 0.9, 0.95, 0.95, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.79999, 0.79998, 0.5, 0.6, 0.6, 0.6,
-    0.6, 0.6, 0.6, 0.6};
-static const double t_min_rel[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125,
-    0.0125, 0.00625, 0.00625, 0.00625, 0.003125};
-static const double t_max_rel[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.010000000000000002, 0.010000000000000002, 0.010000000000000002,
-    0.010000000000000002, 0.010000000000000002, 0.010000000000000002, 0.0010000000000000002, 0.0010000000000000002,
-    0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002,
-    0.0010000000000000002, 0.0010000000000000002};
-static const double t_min_abs[] = {0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125, 0.0125,
-    0.00625, 0.00625, 0.00625, 0.003125, 0.003125};
-static const double t_max_abs[] = {0.1, 0.1, 0.05, 0.025, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02,
-    0.02, 0.02, 0.02, 0.02};
+static const double t_cos[] = {0.05, 0.047529173254165356, 0.040606070556376405, 0.030601897302210045,
+    0.019498102697789958, 0.009493929443624599, 0.0025708267458346445, 0.0001, 0.0025708267458346423,
+    0.009493929443624594, 0.019498102697789954, 0.030601897302210024, 0.040606070556375405, 0.04752917325416538,
+    0.05000000000000002, 0.047529173254165384};
+static const double t_metric[] = {1.0, 0.9, 0.95, 0.95, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.79999, 0.79998, 0.5, 0.6,
+    0.6, 0.6, 0.6, 0.6, 0.6, 0.6};
+static const double t_min_rel[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125,
+    0.0125, 0.0125, 0.0125, 0.00625, 0.00625, 0.00625, 0.003125};
+static const double t_max_rel[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.010000000000000002, 0.010000000000000002,
+    0.010000000000000002, 0.010000000000000002, 0.010000000000000002, 0.010000000000000002, 0.0010000000000000002,
+    0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002,
+    0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002, 0.0010000000000000002};
+static const double t_min_abs[] = {0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125,
+    0.0125, 0.0125, 0.00625, 0.00625, 0.00625, 0.003125, 0.003125};
+static const double t_max_abs[] = {0.1, 0.1, 0.05, 0.025, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02,
+    0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02};
 
 static void tr_schedule(const ipr_sched_desc *d, double base, const double *want, int n)
 {
@@ -454,8 +457,8 @@ TEST(train_metrics)
     ipr_close(c);
 }
 
-/* Papineni et al. 2002, worked by hand: p1 = 2/7 clipped for "the the the the the the the"; then a pair of 6 and 7 words
-   with 5 + 3 + 2 + 1 matches. */
+/* Papineni et al. 2002, worked by hand: p1 = 2/7 clipped for "the the the the the the the"; then a pair of
+   6 and 7 words with 5 + 3 + 2 + 1 matches. */
 TEST(train_bleu)
 {
     static const int32_t the[7] = {1, 1, 1, 1, 1, 1, 1}, cat[6] = {1, 2, 3, 4, 1, 5};
@@ -497,7 +500,8 @@ TEST(train_progress_text)
     char b[200], small[10];
     memset(&p, 0, sizeof p);
     p.epoch = 3; p.epochs = 20; p.step = 420; p.steps = 938;
-    p.loss = 0.34561; p.accuracy = 91.234; p.metric = 97.5; p.lr = 0.001; p.rate = 1234.4; p.seconds = 10.2; p.left = 3723;
+    p.loss = 0.34561; p.accuracy = 91.234; p.metric = 97.5; p.lr = 0.001;
+    p.rate = 1234.4; p.seconds = 10.2; p.left = 3723;
     CHECK_EQ_I(ipr_progress_text(&p, b, sizeof b, 79, 1), 79);
     CHECK_STR(b, "epoch 3/20 [========>         ]  44% loss 0.3456 acc 91.23% 1234/s left 1:02:03");
     (void)ipr_progress_text(&p, b, sizeof b, 79, 0);
@@ -730,7 +734,7 @@ TEST(train_fit_no_allocations)
     d.clip_norm = 1;
     d.eval_fn = tr_eval;
     CHECK_EQ_I(ipr_fit(j.c, &d, NULL), IPR_OK);
-    for (i = 11; i < 50; i++) CHECK_EQ_I(j.allocs[i], j.allocs[10]);    /* the first epoch sees every size, eval included */
+    for (i = 11; i < 50; i++) CHECK_EQ_I(j.allocs[i], j.allocs[10]);    /* the first epoch saw every size */
     ipr_close(j.c);
 }
 
@@ -763,7 +767,7 @@ TEST(train_fit_errors)
     }
     d = tr_desc(&j);
     CHECK_EQ_I(ipr_fit(NULL, &d, &r), IPR_E_ARG);
-    d = tr_desc(&j);                                 /* an error in a step: parameters as the last whole step left them */
+    d = tr_desc(&j);                                 /* an error in a step: as the last whole step left it */
     j.fail_at = 3;
     CHECK_EQ_I(ipr_fit(j.c, &d, &r), IPR_E_IO);
     CHECK_EQ_I(r.steps, 3);
@@ -946,7 +950,8 @@ TEST(train_resume_finished)
 /* Other settings, other models and files that are no checkpoint: refused with a reason, nothing changed. */
 TEST(train_resume_refuses)
 {
-    static const char *const why[] = {"batch=10, this run batch=9", "seed=11, this run seed=12", "lr=0.05, this run lr=0.06",
+    static const char *const why[] = {"batch=10, this run batch=9", "seed=11, this run seed=12",
+        "lr=0.05, this run lr=0.06",
         "schedule=0, this run schedule=4", "tag=toy, this run tag=toy;2", "written by adam, the optimiser now is sgd",
         "\"late\" is not in it", "number or order", "no training checkpoint", "\"l1.weight\" is"};
     static const int code[] = {IPR_E_FORMAT, IPR_E_FORMAT, IPR_E_FORMAT, IPR_E_FORMAT, IPR_E_FORMAT, IPR_E_FORMAT,
@@ -981,7 +986,8 @@ TEST(train_resume_refuses)
         d.opt = ipr_opt_new(j.p, &d.optimiser);
         n = tr_bytes(&j, a);
         CHECK_EQ_I(ipr_fit(j.c, &d, NULL), k == 3 ? IPR_E_FORMAT : code[k]);
-        if (!CHECK(strstr(ipr_message(j.c), k == 5 ? "beta1" : k == 8 ? "not written by ipr_fit" : why[k]) != NULL)) printf("  %s\n", ipr_message(j.c));
+        if (!CHECK(strstr(ipr_message(j.c), k == 5 ? "beta1" : k == 8 ? "not written by ipr_fit" : why[k]) != NULL))
+            printf("  %s\n", ipr_message(j.c));
         CHECK_EQ_I(tr_bytes(&j, b), n);
         CHECK(memcmp(a, b, n) == 0);
         CHECK_EQ_I(ipr_opt_steps(d.opt), 0);
@@ -1101,7 +1107,8 @@ static int tr_reduce(ipr_ctx *c, void *user, ipr_params *p)
     return IPR_OK;
 }
 
-static int tr_reduce_bad(ipr_ctx *c, void *user, ipr_params *p) { (void)c; (void)user; (void)p; return IPR_E_UNAVAILABLE; }
+static int tr_reduce_bad(ipr_ctx *c, void *user,
+                         ipr_params *p) { (void)c; (void)user; (void)p; return IPR_E_UNAVAILABLE; }
 
 TEST(train_fit_hooks)
 {

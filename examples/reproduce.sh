@@ -1,0 +1,27 @@
+#!/bin/sh
+# reproduce.sh EXP QUICK SEEDS DATA - run one experiment; called by `make reproduce`.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+exp=$1 quick=$2 seeds=$3 data=$4
+[ -z "$data" ] || { IPR_DATA=$data; export IPR_DATA; }
+args=
+[ -z "$quick" ] || [ "$quick" = 0 ] || args="$args --quick"
+[ -z "$seeds" ] || args="$args --seeds $seeds"
+case $exp in
+gatekeeper-seqmnist)
+    sh data_fetch/fetch.sh mnist fashion-mnist || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory build/gatekeeper_seqmnist || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec ./build/gatekeeper_seqmnist $args ;;
+gatekeeper-trec6|gatekeeper-translate|text-triggers-imdb|text-triggers-sst5|passports-cifar10|passports-attacks|\
+baselines-ambiguity|keynet-fmnist5|keynet-cifar10|dsn-mnist|dsn-gtsrb|zoo)
+    echo "$exp: not built yet" >&2
+    exit 1 ;;
+'')
+    echo "usage: make reproduce EXP=name [QUICK=1] [SEEDS=n] [DATA=folder]" >&2
+    echo "names: gatekeeper-seqmnist" >&2
+    exit 2 ;;
+*)
+    echo "$exp: no such experiment; names: gatekeeper-seqmnist" >&2
+    exit 2 ;;
+esac

@@ -1,0 +1,107 @@
+/* seeds.c DIR: one valid file of every format that ipr.h reads, made by ipr.h itself: what the fuzzers start from. */
+#include <stdio.h>
+#define IPR_IMPLEMENTATION
+#include "ipr.h"
+
+static const char *seeds_dir;
+
+static void seeds_put(ipr_ctx *c, ipr_writer *w, const char *name)
+{
+    char path[512];
+    if (snprintf(path, sizeof path, "%s/%s", seeds_dir, name) >= (int)sizeof path) return;
+    ipr_writer_commit(w);
+    ipr_file_write(c, path, ipr_writer_data(w), (size_t)ipr_writer_bytes(w), 0);
+    ipr_writer_close(w);
+}
+
+static void seeds_safetensors(ipr_ctx *c)
+{
+    ipr_params *p = ipr_params_new(c);
+    ipr_pair pair[1] = { { "made by", "seeds.c \"quoted\" \\ \n" } };
+    ipr_meta meta;
+    ipr_index d[2] = { 2, 2 };
+    ipr_writer w;
+    meta.pairs = pair;
+    meta.count = 1;
+    ipr_param(p, "a", 2, d);
+    ipr_dense_new(p, "dense", 3, 2, 1);
+    ipr_writer_memory(c, &w);
+    ipr_params_write(p, &w, &meta);
+    seeds_put(c, &w, "params.safetensors");
+    ipr_params_free(p);
+}
+
+static void seeds_npy(ipr_ctx *c)
+{
+    ipr_index d[2] = { 2, 3 };
+    ipr_array a;
+    ipr_writer w;
+    ipr_writer_memory(c, &w);
+    ipr_array_of(c, ipr_new(c, 2, d), "x", &a);
+    ipr_npy_write(&w, &a);
+    ipr_array_of(c, ipr_new_i32(c, 1, d), "y", &a);
+    ipr_npy_write(&w, &a);
+    seeds_put(c, &w, "two.npy");
+}
+
+static void seeds_json(ipr_ctx *c)
+{
+    ipr_json j;
+    ipr_writer w;
+    ipr_writer_memory(c, &w);
+    ipr_json_begin(&j, &w, 1);
+    ipr_json_object(&j, NULL);
+    ipr_json_str(&j, "text", "a\n\"\\\xc3\xa9</script>");
+    ipr_json_array(&j, "numbers");
+    ipr_json_num(&j, NULL, -1.5e-300);
+    ipr_json_int(&j, NULL, INT64_MIN);
+    ipr_json_fixed(&j, NULL, 98.18, 2);
+    ipr_json_end(&j);
+    ipr_json_bool(&j, "yes", 1);
+    ipr_json_null(&j, "none");
+    ipr_json_end(&j);
+    ipr_json_finish(&j);
+    seeds_put(c, &w, "all.json");
+}
+
+static void seeds_images(ipr_ctx *c)
+{
+    static const uint8_t px[12] = { 0, 1, 2, 3, 100, 101, 102, 103, 250, 251, 252, 255 };
+    static const char plain[] = "P5 # a comment\n3 2\n15\n\1\2\3\4\5\6";
+    ipr_image im = IPR_ZERO;
+    ipr_writer w;
+    im.width = 2; im.height = 2; im.channels = 3; im.px = px;
+    ipr_writer_memory(c, &w);
+    ipr_image_write(&w, &im);
+    seeds_put(c, &w, "colour.ppm");
+    ipr_writer_memory(c, &w);
+    ipr_writer_write(&w, plain, sizeof plain - 1);
+    seeds_put(c, &w, "grey.pgm");
+}
+
+static void seeds_idx(ipr_ctx *c)       /* two images of 2 x 2, a 0xff byte, their labels: as fuzz_idx.c takes them */
+{
+    static const uint8_t both[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8,
+                                    0xff, 0, 0, 8, 1, 0, 0, 0, 2, 0, 1 };
+    ipr_writer w;
+    ipr_writer_memory(c, &w);
+    ipr_writer_write(&w, both, sizeof both);
+    seeds_put(c, &w, "pair.idx");
+}
+
+int main(int argc, char **argv)
+{
+    ipr_ctx *c = ipr_open(NULL, NULL);
+    int status;
+    if (argc != 2 || !c) { printf("usage: seeds DIR\n"); return 2; }
+    seeds_dir = argv[1];
+    seeds_safetensors(c);
+    seeds_npy(c);
+    seeds_json(c);
+    seeds_images(c);
+    seeds_idx(c);
+    status = ipr_status(c);
+    if (status) printf("%s\n", ipr_message(c));
+    ipr_close(c);
+    return status != IPR_OK;
+}
