@@ -37,7 +37,7 @@ build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/gatekeeper_se
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_seqmnist.c -o $@ $(LDLIBS)
 
 demo: build/gatekeeper_seqmnist
-	@sh data_fetch/fetch.sh --quiet --optional mnist || true
+	@sh data_fetch/fetch.sh --unpack-only mnist fashion-mnist >/dev/null 2>&1 || sh data_fetch/fetch.sh mnist || true
 	./build/gatekeeper_seqmnist --demo
 
 test:

@@ -638,6 +638,23 @@ static int write_json(lab *l, const char *path)
 
 /* ---- the run ---- */
 
+/* Models of an earlier run with other settings must not be taken for this one's. */
+static void forget_models(lab *l)
+{
+    char path[600], checkpoint[640];
+    run r;
+    memset(&r, 0, sizeof r);
+    r.l = l;
+    for (r.seed = 0; r.seed < MAX_SEEDS; r.seed++)
+        for (r.cellkind = IPR_LSTM; r.cellkind <= IPR_GRU; r.cellkind++)
+            for (r.v = variants; r.v < variants + VARIANTS; r.v++) {
+                model_path(&r, path, sizeof path);
+                snprintf(checkpoint, sizeof checkpoint, "%s.run", path);
+                remove(path);
+                remove(checkpoint);
+            }
+}
+
 static int load_part(lab *l, const char *path)
 {
     char line[256], table[16], row[64], metric[48];
@@ -659,6 +676,7 @@ static int load_part(lab *l, const char *path)
         fclose(f);
         part = fopen(path, "a");
     } else {
+        forget_models(l);
         part = fopen(path, "w");
         if (part) { fprintf(part, "%s\n", want); fflush(part); }
     }
@@ -715,7 +733,7 @@ static int wanted(const lab *l, int cellkind, int v)
 {
     char row[64];
     snprintf(row, sizeof row, "%s%s", cellkind == IPR_LSTM ? "LSTM" : "GRU", variants[v].suffix);
-    if (l->o.only) return !strcmp(row, l->o.only);
+    if (l->o.only) return !strncmp(row, l->o.only, strlen(l->o.only));
     return !l->o.demo || (cellkind == IPR_LSTM && (v == BASELINE || v == KEYED_TRIGGERED));
 }
 
@@ -736,15 +754,39 @@ static int run_all(lab *l)
     return 0;
 }
 
+/* The main figures beside the paper's, on the terminal. */
+static void print_summary(const lab *l)
+{
+    static const char *const metrics[] = { "test_no_key", "test_key", "test_counterfeit", "trigger_key", "signature", "p_value", "p_value@rank=function", "accepted@kind=same" };
+    size_t m;
+    int i;
+    printf("%-30s %-24s %10s %10s   95 %% interval (n)\n", "row", "metric", "paper", "ours");
+    for (i = 0; i < ncells; i++)
+        for (m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
+            const cell *k = &cells[i];
+            double mean, lo, hi;
+            int n;
+            if (strcmp(k->metric, metrics[m]) || !(n = summary(k, &mean, &lo, &hi))) continue;
+            printf("%-30s %-24s ", k->row, k->metric);
+            if (paper_value(k) >= 0) printf("%10.2f ", paper_value(k));
+            else printf("%10s ", "-");
+            if (!strncmp(k->metric, "p_value", 7)) printf("%10.2g", mean);
+            else printf("%10.2f", mean);
+            if (n > 1) printf("   %.2f..%.2f (%d)", lo, hi, n);
+            printf("\n");
+        }
+    printf("Report: %s/%s.html\n", l->o.out, l->o.demo ? "demo" : "gatekeeper-seqmnist");
+}
+
 static const char usage[] =
     "usage: gatekeeper_seqmnist [options]\n"
     "  Trains LSTM and GRU networks on SeqMNIST with Gatekeeper keys, attacks them, and writes\n"
     "  OUT/gatekeeper-seqmnist.json and .html beside the paper's figures.\n"
     "  --demo        one protected LSTM, a minute or two, build/demo.html\n"
-    "  --quick       one seed, 12,000 images, 3 epochs\n"
+    "  --quick       one seed, 20,000 images, 4 epochs\n"
     "  --seeds N     1 to 16; default 5\n"
     "  --threads N   default: all processors\n"
-    "  --only ROW    one row, e.g. LSTM_kt\n"
+    "  --only ROWS   rows that begin with this, e.g. LSTM_kt, or GRU for all of them\n"
     "  --out DIR     default results\n"
     "  --fresh       forget what an earlier, stopped run measured\n"
     "Exit: 0 done, 1 could not finish, 2 wrong usage, 130 stopped (the next run goes on from there).\n";
@@ -785,8 +827,8 @@ static int parse(int argc, char **argv, options *o)
     }
     if (o->quick || o->demo) {
         o->seeds = 1;
-        o->epochs = o->demo ? 5 : 3;
-        o->train_items = o->demo ? 30000 : 12000;
+        o->epochs = o->demo ? 6 : 4;
+        o->train_items = o->demo ? 40000 : 20000;
         o->test_items = o->demo ? 4000 : 2000;
         o->attack_epochs = 1;
     }
@@ -821,6 +863,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof path, "%s/%s.json", l.o.out, l.o.demo ? "demo" : "gatekeeper-seqmnist");
     if (!st) st = write_json(&l, path);
     if (!st) st = write_html(&l);
+    if (!st) print_summary(&l);
     if (part) fclose(part);
     if (st == 130) fprintf(stderr, "\nStopped. The same command goes on from here.\n");
     ipr_close(l.c);

@@ -55,13 +55,15 @@ parallel=$JOBS
 JOBS=1
 for cc in gcc clang; do measure $cc 9 5; measure $cc 14 10; done
 run_jobs
-for cc in gcc clang; do
-    check "text of the whole at -O2 <= 400 KB: $cc" <<X
-    text=\$(size \$d/whole_${cc}_14.o | awk 'NR == 2 { print \$1 }')
+text() {        # CC LIMIT, in KB
+    check "text of the whole at -O2 <= $2 KB: $1" <<X
+    text=\$(size \$d/whole_${1}_14.o | awk 'NR == 2 { print \$1 }')
     echo "note: \$text bytes, with constants"
-    [ "\$text" -le 409600 ]
+    [ "\$text" -le $(($2 * 1024)) ]
 X
-done
+}
+text gcc 400
+text clang 512      # unrolls more; watched, so that it does not creep
 JOBS=$parallel
 
 # ---- warnings: gcc needs its optimiser to find some, clang does not

@@ -273,11 +273,13 @@ trouble_tests() {
 import os, signal, subprocess, sys, time
 sig, tmp = getattr(signal, "SIG" + sys.argv[1]), sys.argv[2]
 def plain(): signal.signal(signal.SIGINT, signal.SIG_DFL)
-p = subprocess.Popen(sys.argv[3:], preexec_fn=plain, stdin=subprocess.DEVNULL)
 part = tmp + "/d/.archives/big/f.gz.part"
-for _ in range(100):
+def size(): return os.path.getsize(part) if os.path.exists(part) else 0
+start = size()      # left by the signal before: wait until this run adds to it
+p = subprocess.Popen(sys.argv[3:], preexec_fn=plain, stdin=subprocess.DEVNULL)
+for _ in range(200):
     time.sleep(0.05)
-    if os.path.exists(part) and os.path.getsize(part) > 1000: break
+    if size() > start + 1000: break
 p.send_signal(sig)
 t = time.time()
 rc = p.wait(20)

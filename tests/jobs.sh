@@ -6,8 +6,6 @@
 # The last line of a job's log becomes its note when it starts with "note: ", or is a test summary.
 # `sh jobs.sh FILE` runs the one job FILE.sh, which is how run_jobs calls it.
 
-SUMMARY_RE='^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$'
-
 run_one() {
     label=$(cat "$1.label")
     begin=$(date +%s)

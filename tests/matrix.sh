@@ -113,6 +113,10 @@ unset DISPLAY
 suite 600 '' wine ./\$x.exe
 X
 
+row 'data_fetch under every shell' <<'X'
+sh tests/data_fetch_test.sh
+X
+
 # ---- options: the smoke program through each, and without a libc
 for option in $(grep -oE '\bIPR_NO_[A-Z0-9_]*[A-Z0-9]' ipr.h | sort -u); do
     row "smoke $option" <<X

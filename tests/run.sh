@@ -78,6 +78,11 @@ libs=; ! accepts -lm || libs=-lm
 threads=
 if ! $CC -v 2>&1 | grep -q 'tcc version' && accepts -pthread; then threads='-DIPR_THREADS -pthread'; fi
 
+# The tests of data_fetch mostly wait, so they run beside the rest. matrix.sh runs them under every shell.
+fetch=
+if [ -z "$filter" ]; then
+    { FETCH_SH=${FETCH_SH:-sh} sh tests/data_fetch_test.sh; echo $? >"$out/fetch.status"; } >"$out/fetch.log" 2>&1 </dev/null & fetch=$!
+fi
 echo "compiler: $CC $CFLAGS $common ${threads:-(without threads)}"
 # shellcheck disable=SC2086
 build float $threads & pid=$!
@@ -85,7 +90,10 @@ build double -DIPR_REAL=double
 wait $pid
 suite "float${threads:+, threads}" float
 suite "double" double
-[ -n "$filter" ] || part "data_fetch" sh tests/data_fetch_test.sh
+if [ -n "$fetch" ]; then
+    wait $fetch
+    part "data_fetch" sh -c "cat $out/fetch.log; exit $(cat "$out/fetch.status")"
+fi
 
 failed=$((failed + broken))
 echo "== all parts"
