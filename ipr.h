@@ -584,15 +584,18 @@ IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes
 IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn, void *user);
 /* Replace the file at path atomically. An existing file's permissions are kept. flags: IPR_FILE_*. */
 IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags);
-IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes);     /* sticky: later calls repeat the failure */
+/* sticky: later calls repeat the failure */
+IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes);
 IPR_API int ipr_writer_text(ipr_writer *w, const char *s);                      /* the characters, without the 0 */
 IPR_API uint64_t ipr_writer_bytes(const ipr_writer *w);                         /* written so far, or needed */
-IPR_API const void *ipr_writer_data(const ipr_writer *w);                       /* memory and buffer writers, else NULL */
+/* memory and buffer writers, else NULL */
+IPR_API const void *ipr_writer_data(const ipr_writer *w);
 IPR_API int ipr_writer_commit(ipr_writer *w);
 IPR_API void ipr_writer_close(ipr_writer *w);
 /* A whole file at once, atomically. */
 IPR_API int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_t bytes, int flags);
-/* A whole file into a block of its own, 0 added behind it, *bytes without the 0; free with ipr_file_free. NULL on error. */
+/* A whole file into a block of its own, 0 added behind it, *bytes without the 0; free with ipr_file_free. NULL on
+   error. */
 IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes);
 IPR_API void ipr_file_free(ipr_ctx *c, void *data);
 
@@ -654,7 +657,8 @@ IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags);
 IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags);
 IPR_API void ipr_st_close(ipr_st *st);                              /* NULL allowed */
 IPR_API int ipr_st_count(const ipr_st *st);
-IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i);        /* in order of name; NULL out of range; lives as long as st */
+/* in order of name; NULL out of range; lives as long as st */
+IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i);
 IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name);   /* NULL if absent, no error */
 IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key);         /* NULL if absent, no error */
 IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st);          /* in order of key; NULL for NULL */
@@ -667,7 +671,8 @@ IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_met
 IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags);
 IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta);   /* does not commit */
 IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags);
-/* Into buf; *needed (may be NULL) gets the bytes of the whole file. buf NULL with cap 0 only counts, which is no error. */
+/* Into buf; *needed (may be NULL) gets the bytes of the whole file. buf NULL with cap 0 only counts, which is no
+   error. */
 IPR_API int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, size_t *needed, const ipr_meta *meta);
 IPR_API int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes, int flags);
 /* From a file that is open already (say, after reading its metadata to know which model to build). */
@@ -683,7 +688,8 @@ IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a);
    arrays that were appended to one stream can be read one by one. *out: free with ipr_array_free. */
 IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out);
 IPR_API int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t);
-IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path);    /* a temporary; bytes behind the array are an error */
+/* a temporary; bytes behind the array are an error */
+IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path);
 
 /* ---- JSON out (RFC 8259) --------------------------------------------------------------------------
    Inside an object every value has a key, elsewhere key is NULL. Strings are UTF-8; bytes that are not become
@@ -703,11 +709,13 @@ IPR_API void ipr_json_fixed(ipr_json *j, const char *key, double value, int digi
 IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value);
 IPR_API void ipr_json_bool(ipr_json *j, const char *key, int value);
 IPR_API void ipr_json_null(ipr_json *j, const char *key);
-IPR_API int ipr_json_finish(ipr_json *j);                           /* IPR_OK when one whole value was written; no commit */
+/* IPR_OK when one whole value was written; no commit */
+IPR_API int ipr_json_finish(ipr_json *j);
 
 /* ---- JSON in: strict RFC 8259, at most 64 levels, no memory of its own ------------------------------ */
 
-enum { IPR_JSON_NONE = 0, IPR_JSON_NULL, IPR_JSON_BOOL, IPR_JSON_NUMBER, IPR_JSON_STRING, IPR_JSON_ARRAY, IPR_JSON_OBJECT };
+enum { IPR_JSON_NONE = 0, IPR_JSON_NULL, IPR_JSON_BOOL, IPR_JSON_NUMBER, IPR_JSON_STRING, IPR_JSON_ARRAY,
+    IPR_JSON_OBJECT };
 
 /* A value: its span of the text (strings with their quotes), which has to stay where it is. */
 typedef struct ipr_json_val { const char *text; size_t bytes; int type; } ipr_json_val;
@@ -722,7 +730,8 @@ IPR_API ipr_index ipr_json_count(ipr_json_val v);                       /* value
 /* Walk an array or object: *cursor = 0 first; 1 while there is a value. key (may be NULL) is of type NONE in arrays. */
 IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value);
 IPR_API double ipr_json_to_double(ipr_json_val v, double otherwise);
-IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise);     /* `otherwise` too for 1.5, 1e3 and what overflows */
+/* `otherwise` too for 1.5, 1e3 and what overflows */
+IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise);
 IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise);
 /* A string's UTF-8 text into out, always ended by 0, cut to fit. Returns the whole length; 0 and "" for no string. */
 IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap);
@@ -756,10 +765,13 @@ typedef struct ipr_dataset {    /* read the fields, do not write them */
 /* A data set of `count` items of bytes [dims] with labels (NULL: none), all copied unless IPR_DATA_BORROW, which
    borrows the items only. classes 0: the largest label + 1. name, source are copied (NULL: ""). NULL on error. */
 IPR_API ipr_dataset *ipr_dataset_u8(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                    const ipr_index *dims, const uint8_t *items, const int32_t *labels, int classes, int flags);
+                                    const ipr_index *dims, const uint8_t *items, const int32_t *labels, int classes,
+                                    int flags);
 IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                      const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes, int flags);
-/* Images and labels of an IDX pair (MNIST and its kin). name NULL: "idx". labels path NULL: no labels. NULL on error. */
+                                      const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes,
+                                      int flags);
+/* Images and labels of an IDX pair (MNIST and its kin). name NULL: "idx". labels path NULL: no labels. NULL on
+   error. */
 IPR_API ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *images_path, const char *labels_path);
 /* The same from memory; the images are used where they are and have to outlive the data set. */
 IPR_API ipr_dataset *ipr_dataset_idx_memory(ipr_ctx *c, const char *name, const void *images, size_t image_bytes,
@@ -775,9 +787,11 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784]);
 IPR_API void ipr_dataset_free(ipr_dataset *ds);
 
 IPR_API int32_t ipr_dataset_label(const ipr_dataset *ds, ipr_index i);          /* -1: no label, or out of range */
-IPR_API const uint8_t *ipr_dataset_item_u8(const ipr_dataset *ds, ipr_index i); /* NULL: items are reals, or out of range */
+/* NULL: items are reals, or out of range */
+IPR_API const uint8_t *ipr_dataset_item_u8(const ipr_dataset *ds, ipr_index i);
 IPR_API const ipr_real *ipr_dataset_item_real(const ipr_dataset *ds, ipr_index i);
-/* A data set of the n items idx[] (copied; repeats are fine; NULL: the first n) of ds, sharing its items. NULL on error. */
+/* A data set of the n items idx[] (copied; repeats are fine; NULL: the first n) of ds, sharing its items. NULL on
+   error. */
 IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_index n);
 /* A view of per_class items of every class, drawn by seed, in the order of ds; *rest (NULL: not wanted) the others.
    Without labels all items are one class. Same seed, same items, whatever came before. NULL on error. */
@@ -791,7 +805,8 @@ enum {
 };
 /* Gather items idx[0..n-1] (NULL: the first n) into temporaries: *x reals, bytes scaled to v / 255, and *y int32 labels
    [B] (y NULL: not wanted). IPR_E_RANGE: an index outside the data set. On error *x and *y are poison. */
-IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y);
+IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout, ipr_tensor **x,
+                      ipr_tensor **y);
 
 /* IDX (yann.lecun.com/exdb/mnist): one array; its bytes stay in the reader's memory, or are out->owned. The file
    ends behind the array. Free with ipr_array_free. */
@@ -803,11 +818,13 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
 
 /* ---- Images: rows of bytes, channels interleaved ------------------------------------------------- */
 
-typedef struct ipr_image { ipr_index width, height; int channels; const uint8_t *px; void *owned; } ipr_image;  /* channels 1 or 3 */
+/* channels 1 or 3 */
+typedef struct ipr_image { ipr_index width, height; int channels; const uint8_t *px; void *owned; } ipr_image;
 
 enum { IPR_RESIZE_BILINEAR = 0, IPR_RESIZE_BOX = 1 };
 
-/* Read one binary PGM or PPM (P5, P6; comments; any maxval, scaled to 255). Stops behind it. Free with ipr_image_free. */
+/* Read one binary PGM or PPM (P5, P6; comments; any maxval, scaled to 255). Stops behind it. Free with
+   ipr_image_free. */
 IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out);
 IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out);      /* bytes behind the image are an error */
 IPR_API int ipr_image_write(ipr_writer *w, const ipr_image *im);               /* P5 for 1 channel, P6 for 3 */
@@ -815,7 +832,8 @@ IPR_API int ipr_image_save(ipr_ctx *c, const char *path, const ipr_image *im);
 IPR_API void ipr_image_free(ipr_ctx *c, ipr_image *im);
 /* Bilinear: pixel centres at half integers, edges repeated (OpenCV's INTER_LINEAR, PyTorch's align_corners=False); for
    enlarging. Box: each new pixel is the exact mean of the area it covers; for shrinking. Integers only. */
-IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter, ipr_image *out);
+IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter,
+                             ipr_image *out);
 /* One channel, luma of ITU-R BT.601: (19595 R + 38470 G + 7471 B + 32768) >> 16, as PIL's "L". */
 IPR_API int ipr_image_grey(ipr_ctx *c, const ipr_image *im, ipr_image *out);
 /* [H,W] for one channel, [C,H,W] for three; v / 255. A temporary. */
@@ -3300,7 +3318,8 @@ typedef struct ipr__rnn_back {
     ipr_index ld_prev;
     const ipr_real *gk;
     const ipr_real *dy, *dgate_out;     /* gradients that arrive from outside; NULL: none */
-    ipr_real *dh, *dc;                  /* in: of the gated states; out: dc of the state before, dh its direct part (GRU) */
+    ipr_real *dh, *dc;                  /* in: of the gated states; out: of the states before (dh: GRU only,
+                                           what does not pass through W_hh) */
     ipr_real *dgk;                      /* gradient of the gate row, added to; NULL: not wanted */
 } ipr__rnn_back;
 
@@ -3427,7 +3446,7 @@ IPR__INLINE void ipr__g_block(ipr__gtile t, ipr_index m, ipr_index n, int apacke
 {
     const ipr_real *a = t.a, *b = t.b;
     ipr_real *c = t.c;
-    const ipr_index count = (m + mr - 1) / mr, low = m / count, high = m % count;
+    const ipr_index count = (m + mr - 1) / mr, low = m <= mr ? m : m / count, high = m - low * count;
     ipr_index i, j, q, w, rows;
     for (i = 0, q = 0; q < count; q++, i += rows) {
         rows = low + (q < high);
@@ -3902,10 +3921,13 @@ IPR__FN ipr_index ipr__g_bsize(const ipr__gisa *g, ipr_index k, ipr_index n)
     return ((n + g->nr - 1) / g->nr * g->nr * k + 15) / 16 * 16;
 }
 
-/* n cut into the fewest equal parts of at most `most`, each a multiple of `unit` */
+/* n cut into the fewest equal parts of at most `most`, each (but a single one) a multiple of `unit` */
 IPR__FN ipr_index ipr__g_part(ipr_index n, ipr_index most, ipr_index unit)
 {
-    ipr_index parts = (n + most - 1) / most, part = (n + parts - 1) / parts;
+    ipr_index parts, part;
+    if (n <= most) return n;
+    parts = (n + most - 1) / most;
+    part = (n + parts - 1) / parts;
     return (part + unit - 1) / unit * unit;
 }
 
@@ -3919,7 +3941,7 @@ IPR__FN size_t ipr__g_ws(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index
     }
     nb = IPR__MIN(IPR__MAX(nb, 1), g->nc);
     mb = IPR__MIN(IPR__MAX(mb, 1), g->mc);
-    return (size_t)(thin + ipr__g_bsize(g, kb, nb) + mb * kb + 2 * IPR__GSLACK) * sizeof(ipr_real);
+    return (size_t)(thin + (nb + g->nr) * kb + mb * kb + 3 * IPR__GSLACK) * sizeof(ipr_real);  /* at least g_bsize */
 }
 
 IPR__FN void ipr__g_pack_b(const ipr__gisa *g, ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb,
@@ -3976,13 +3998,16 @@ IPR__FN ipr_index ipr__g_set_b(const ipr__gisa *g, const ipr__gmul *x, int pack,
     return whole;
 }
 
-/* The blocks. B is packed when its columns are not unit, or when it is too large and rows enough pay for it. */
+/* The blocks. B is packed when its columns are not unit, or when it is too large and rows enough pay for it;
+   beside an A that stays in the cache, in narrow strips, which are then used while still warm. */
 IPR__FN void ipr__g_blocks(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
 {
-    const int packb = !x->pb && (x->cb != 1 || (x->m >= 5 * g->mr && ipr__g_far(x->k, x->n))), packa = ipr__g_wants_a(x);
+    const int packa = ipr__g_wants_a(x);
+    const int packb = !x->pb && (x->cb != 1 || (x->m >= 5 * g->mr && ipr__g_far(x->k, x->n)));
     const ipr_index mb = packa ? ipr__g_part(x->m, g->mc, g->mr) : x->m;
-    const ipr_index nb = ipr__g_part(x->n, g->nc, g->nr), kb = ipr__g_part(x->k, g->kc, 1);
-    ipr_real *wa = ws + ipr__g_bsize(g, kb, nb) + IPR__GSLACK;
+    const ipr_index nb = ipr__g_part(x->n, packb && !packa && !ipr__g_far(x->m, x->k) ? 4 * g->nr : g->nc, g->nr);
+    const ipr_index kb = ipr__g_part(x->k, g->kc, 1);
+    ipr_real *wa = packa ? ws + ipr__g_bsize(g, kb, nb) + IPR__GSLACK : NULL;
     ipr_index i, j, p, im, jn, whole;
     ipr__gtile t;
     t.ldc = x->ldc;
@@ -4045,9 +4070,13 @@ IPR__FN void ipr__g_drive(const ipr__gisa *g, const ipr__gmul *x, void *ws)
 
 /* The five functions of the kernel table, for one instruction set. */
 #define IPR__GEMM_TABLE(isa) \
-IPR__FN size_t ipr__gemm_ws_##isa(ipr_index m, ipr_index n, ipr_index k) { return ipr__g_ws(&ipr__gisa_##isa, m, n, k); } \
+IPR__FN size_t ipr__gemm_ws_##isa(ipr_index m, ipr_index n, ipr_index k) \
+{ \
+    return ipr__g_ws(&ipr__gisa_##isa, m, n, k); \
+} \
 IPR__FN void ipr__gemm_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
-                             const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, void *ws) \
+                             const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, \
+                             void *ws) \
 { \
     ipr__gmul x; \
     x.m = m; x.n = n; x.k = k; x.a = a; x.ra = ra; x.ca = ca; x.b = b; x.rb = rb; x.cb = cb; x.pb = NULL; \
@@ -4111,7 +4140,11 @@ IPR__FN int ipr__gemm(ipr_ctx *c, ipr_index m, ipr_index n, ipr_index k, const i
     double cost, best = 0;
     ipr__gemm_job g;
     if (m <= 0 || n <= 0) return 1;
-    pieces = IPR__MAX(pieces, 1);
+    if (pieces <= 1) {
+        if (!ipr__scratch(c, c->kern->gemm_ws(m, n, k))) return 0;
+        c->kern->gemm(m, n, k, a, ra, ca, b, rb, cb, acc, out, ldc, ipr__ws(c, 0));
+        return 1;
+    }
     g.ctx = c; g.m = m; g.n = n; g.k = k; g.a = a; g.ra = ra; g.ca = ca; g.b = b; g.rb = rb; g.cb = cb;
     g.acc = acc; g.c = out; g.ldc = ldc; g.mpart = m; g.npart = n; g.across = 1;
     for (down = 1; down <= pieces; down++) {        /* the grid whose largest piece is least work */
@@ -4407,7 +4440,8 @@ IPR__Y __m256 ipr__avx2_two(__m256 k)
 }
 IPR__Y __m256 ipr__avx2_ldexp(__m256 p, __m256 k)
 {
-    const __m256 h = _mm256_round_ps(_mm256_mul_ps(k, _mm256_set1_ps(0.5f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 h = _mm256_round_ps(_mm256_mul_ps(k, _mm256_set1_ps(0.5f)),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     return _mm256_mul_ps(_mm256_mul_ps(p, ipr__avx2_two(h)), ipr__avx2_two(_mm256_sub_ps(k, h)));
 }
 IPR__Y __m256 ipr__avx2_mant(__m256 x)
@@ -4423,6 +4457,8 @@ IPR__Y __m256 ipr__avx2_expo(__m256 x)
 
 /* ---- AVX-512 ---- */
 
+/* The _maskz_ forms with a full mask compile to the plain instructions; gcc 12's plain intrinsics warn of their
+   own uninitialised operand (gcc bug 105593). */
 typedef __m512 ipr__avx512_t;
 enum { ipr__avx512_W = 16 };
 #define IPR__Z IPR__INLINE IPR__TGT_AVX512
@@ -4442,23 +4478,26 @@ IPR__Z __m512 ipr__avx512_mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); 
 IPR__Z __m512 ipr__avx512_div(__m512 a, __m512 b) { return _mm512_div_ps(a, b); }
 IPR__Z __m512 ipr__avx512_fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 IPR__Z __m512 ipr__avx512_fnma(__m512 a, __m512 b, __m512 c) { return _mm512_fnmadd_ps(a, b, c); }
-IPR__Z __m512 ipr__avx512_sqrt(__m512 a) { return _mm512_sqrt_ps(a); }
+IPR__Z __m512 ipr__avx512_sqrt(__m512 a) { return _mm512_maskz_sqrt_ps(0xffff, a); }
 IPR__Z __m512 ipr__avx512_abs(__m512 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 IPR__Z __m512 ipr__avx512_lt(__m512 a, __m512 b, __m512 x, __m512 y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
 IPR__Z __m512 ipr__avx512_sign(__m512 m, __m512 s) { return _mm512_or_ps(m, _mm512_and_ps(_mm512_set1_ps(-0.0f), s)); }
-IPR__Z __m512 ipr__avx512_ldexp(__m512 p, __m512 k) { return _mm512_scalef_ps(p, k); }
-IPR__Z __m512 ipr__avx512_two(__m512 k) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), k); }
-IPR__Z __m512 ipr__avx512_mant(__m512 x) { return _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
-IPR__Z __m512 ipr__avx512_expo(__m512 x) { return _mm512_getexp_ps(x); }
+IPR__Z __m512 ipr__avx512_ldexp(__m512 p, __m512 k) { return _mm512_maskz_scalef_ps(0xffff, p, k); }
+IPR__Z __m512 ipr__avx512_two(__m512 k) { return _mm512_maskz_scalef_ps(0xffff, _mm512_set1_ps(1.0f), k); }
+IPR__Z __m512 ipr__avx512_mant(__m512 x)
+{
+    return _mm512_maskz_getmant_ps(0xffff, x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+}
+IPR__Z __m512 ipr__avx512_expo(__m512 x) { return _mm512_maskz_getexp_ps(0xffff, x); }
 #undef IPR__Z
 #endif /* IPR__X86 */
 
 /* ---- exp, log, tanh, sigmoid of one vector of floats ----
    Range reduction as in Cephes (S. Moshier), polynomials by our own Remez exchange; relative errors before
-   rounding 4e-9 and 1.3e-9. Measured over all floats: at most 2 ulp (tests/test_vec.c).
+   rounding 4e-9 and 1.3e-9. Measured (tests/test_vec.c): exp 1.01 ulp, log 0.75, sigmoid 2.21, tanh 2.29.
 
    expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23. */
 #define IPR__STAMP_FLOAT_MATH(V, T) \
@@ -4677,7 +4716,8 @@ IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_
         double sum = 0; \
         for (q = 0; q < n; q += m) { \
             m = IPR__MIN(n - q, 256); \
-            for (j = 0; j + V##_W <= m; j += V##_W) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
+            for (j = 0; j + V##_W <= m; j += V##_W) \
+                V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
             if (j < m) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, m - j), top)), m - j); \
             sum += (double)ipr__sum_##S(m, t); \
         } \
@@ -4691,7 +4731,8 @@ IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_
 
 /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr / bias1 * m / (sqrt v / sqrt bias2 + eps) */
 #define IPR__STAMP_OPTIM(V, S, T) \
-IPR__INLINE T void V##_adam_n(ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr_real *k, ipr_index n) \
+IPR__INLINE T void V##_adam_n(ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr_real *k, \
+                              ipr_index n) \
 { \
     V##_t x = V##_ld(w, n), d = V##_mul(V##_ld(g, n), V##_set(k[0])), a, b; \
     d = V##_fma(V##_set(k[1]), x, d); \
@@ -4703,7 +4744,8 @@ IPR__INLINE T void V##_adam_n(ipr_real *w, const ipr_real *g, ipr_real *m, ipr_r
     b = V##_fma(V##_sqrt(b), V##_set(k[7]), V##_set(k[8])); \
     V##_st(w, V##_fnma(V##_set(k[9]), V##_div(a, b), x), n); \
 } \
-IPR__FN T void ipr__adam_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr__adam_args *p) \
+IPR__FN T void ipr__adam_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, \
+                             const ipr__adam_args *p) \
 { \
     ipr_real k[10]; \
     ipr_index i; \
@@ -4721,7 +4763,8 @@ IPR__FN T void ipr__adam_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_re
     if (i < n) V##_adam_n(w + i, g + i, m + i, v + i, k, n - i); \
 } \
 /* buf = momentum buf + (1 - dampening) g;  w -= lr (nesterov ? g + momentum buf : buf) */ \
-IPR__INLINE T void V##_sgd_n(ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p, const ipr_real *k, ipr_index n) \
+IPR__INLINE T void V##_sgd_n(ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p, \
+                             const ipr_real *k, ipr_index n) \
 { \
     V##_t x = V##_ld(w, n), d = V##_fma(V##_set(k[1]), x, V##_mul(V##_ld(g, n), V##_set(k[0]))), b; \
     if (buf) { \
@@ -4758,7 +4801,8 @@ IPR__FN T void ipr__axpy_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_rea
 { \
     const V##_t k = V##_set(a); \
     ipr_index i; \
-    for (i = 0; i + V##_W <= n; i += V##_W) V##_st(y + i, V##_fma(k, V##_ld(x + i, V##_W), V##_ld(y + i, V##_W)), V##_W); \
+    for (i = 0; i + V##_W <= n; i += V##_W) \
+        V##_st(y + i, V##_fma(k, V##_ld(x + i, V##_W), V##_ld(y + i, V##_W)), V##_W); \
     if (i < n) V##_st(y + i, V##_fma(k, V##_ld(x + i, n - i), V##_ld(y + i, n - i)), n - i); \
 } \
 IPR__FN T void ipr__scale_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y) \
@@ -4893,9 +4937,11 @@ IPR__INLINE T void V##_lstm_bwd_n(const ipr__rnn_back *s, ipr_index r, ipr_index
     const ipr_real *a = s->gates + 4 * r * H + j; \
     ipr_real *d = s->dg + 4 * r * H + j; \
     const V##_t i = V##_ld(a, n), f = V##_ld(a + H, n), g = V##_ld(a + 2 * H, n), o = V##_ld(a + 3 * H, n); \
-    const V##_t c = V##_ld(s->c + at, n), tc = V##_tanh(c), cp = V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n); \
+    const V##_t c = V##_ld(s->c + at, n), tc = V##_tanh(c); \
+    const V##_t cp = V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n); \
     const V##_t dhs = V##_ld(s->dh + at, n), dcs = V##_ld(s->dc + at, n), dh = V##_dh_in(s, at, j, dhs, n); \
-    const V##_t dc = V##_fma(V##_mul(dh, o), V##_fnma(tc, tc, V##_set(1)), s->gk ? V##_mul(dcs, V##_ld(s->gk + j, n)) : dcs); \
+    const V##_t dcu = s->gk ? V##_mul(dcs, V##_ld(s->gk + j, n)) : dcs; \
+    const V##_t dc = V##_fma(V##_mul(dh, o), V##_fnma(tc, tc, V##_set(1)), dcu); \
     V##_t df = V##_mul(dc, cp); \
     IPR__FETCH4(a, H, 0); \
     IPR__FETCH(s->c + at + H, 0); \
@@ -4993,12 +5039,15 @@ IPR__FN const ipr_real *ipr__rnn_gk(const ipr__rnn *r, ipr_index t, int gated)
 IPR__FN ipr_real *ipr__rnn_reals(ipr_ctx *c, ipr_index a, ipr_index b, ipr_index d)
 {
     size_t n;
-    if (!ipr__mul((size_t)a, (size_t)b, &n) || !ipr__mul(n, (size_t)d, &n) || !ipr__mul(n, sizeof(ipr_real), &n)) n = (size_t)-1;
+    int fits = ipr__mul((size_t)a, (size_t)b, &n);
+    fits = fits && ipr__mul(n, (size_t)d, &n) && ipr__mul(n, sizeof(ipr_real), &n);
+    if (!fits) n = (size_t)-1;
     return (ipr_real *)ipr__arena_get(&c->step, n);
 }
 
 /* Packs B for products of `rows` rows in all; few rows read it where it lies. 0: no memory. */
-IPR__FN int ipr__mat_make(ipr_ctx *c, ipr__mat *m, ipr_index rows, const ipr_real *b, ipr_index k, ipr_index n, ipr_index rb, ipr_index cb)
+IPR__FN int ipr__mat_make(ipr_ctx *c, ipr__mat *m, ipr_index rows, const ipr_real *b, ipr_index k, ipr_index n,
+                          ipr_index rb, ipr_index cb)
 {
     m->b = b; m->k = k; m->n = n; m->rb = rb; m->cb = cb;
     m->packed = NULL;
@@ -5019,7 +5068,10 @@ IPR__FN void ipr__mat_mul(const ipr__kern *k, const ipr__mat *m, ipr_index rows,
 /* Rows are dealt to workers in groups, so that sums over a group are the same for any number of workers. */
 IPR__FN ipr_index ipr__rnn_group(const ipr__rnn *r) { return r->Bx < 16 ? 1 : r->Bx < 64 ? 4 : 8; }
 IPR__FN ipr_index ipr__rnn_groups(const ipr__rnn *r) { return (r->Bx + ipr__rnn_group(r) - 1) / ipr__rnn_group(r); }
-IPR__FN int ipr__rnn_slices(ipr_ctx *c, const ipr__rnn *r) { return (int)IPR__MIN((ipr_index)ipr_threads(c), ipr__rnn_groups(r)); }
+IPR__FN int ipr__rnn_slices(ipr_ctx *c, const ipr__rnn *r)
+{
+    return (int)IPR__MIN((ipr_index)ipr_threads(c), ipr__rnn_groups(r));
+}
 IPR__FN ipr_index ipr__rnn_cut(const ipr__rnn *r, int slice, int slices)
 {
     return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * ipr__rnn_group(r));
@@ -5038,13 +5090,14 @@ IPR__FN ipr__rnn_slice ipr__rnn_slice_of(const ipr__rnn *r, int slice, int slice
 
 /* Product of the slice's state rows: out (+)= a M. a has rows of all B; so has out, or the slice's alone. */
 IPR__FN void ipr__rnn_product(const ipr__rnn *r, const ipr__rnn_slice *s, const ipr__kern *k, const ipr__mat *m,
-                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, int whole, void *ws)
+                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, int whole,
+                              void *ws)
 {
-    const ipr_index n = s->hi - s->lo;
+    const ipr_index n = s->hi - s->lo, to = whole ? s->lo : 0, half = whole ? r->Bx : n;
     if (s->lo == 0 && n == r->Bx) ipr__mat_mul(k, m, r->B, a, lda, acc, out, ldo, ws);
     else {
-        ipr__mat_mul(k, m, n, a + s->lo * lda, lda, acc, out + (whole ? s->lo : 0) * ldo, ldo, ws);
-        if (r->dual) ipr__mat_mul(k, m, n, a + (s->lo + r->Bx) * lda, lda, acc, out + (whole ? s->lo + r->Bx : n) * ldo, ldo, ws);
+        ipr__mat_mul(k, m, n, a + s->lo * lda, lda, acc, out + to * ldo, ldo, ws);
+        if (r->dual) ipr__mat_mul(k, m, n, a + (s->lo + r->Bx) * lda, lda, acc, out + (to + half) * ldo, ldo, ws);
     }
 }
 
@@ -5214,7 +5267,7 @@ IPR__FN int ipr__rnn_fwd_mats(ipr_ctx *c, ipr__rnn_fwd *f)
 /* 1 when done; 0 when memory is out (the context has the error). */
 IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r)
 {
-    const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, IPR__RNN_TILE) * (r->dual ? 2 : 1);
+    const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, (ipr_index)IPR__RNN_TILE) * (r->dual ? 2 : 1);
     ipr__rnn_fwd f;
     ipr_index chunk;
     f.r = r;
@@ -5261,7 +5314,9 @@ IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row,
     const ipr__rnn *r = b->r;
     const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
     const ipr_index H = r->H, at = (t * r->B + row) * H;
-    const ipr_real *prev = r->gru ? (t ? r->hs + (t - 1) * r->hs_step : r->h0) : (t ? r->cs + (t - 1) * r->cs_step : r->c0);
+    const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
+    const ipr_real *c_prev = t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_back s;
     s.rows = end - row;
     s.hidden = H;
@@ -5376,7 +5431,8 @@ IPR__FN void ipr__rnn_back_sums(void *arg, int item, int worker)
     void *ws = ipr__ws(b->c, worker);
     ipr__rnn_back_recurrent(b, item, ws);
     ipr__rnn_back_input(b, item, ws);
-    if (hi > lo && (b->g->b_ih || b->g->b_hh)) b->k->col_sum((b->t1 - b->t0) * r->B, hi - lo, b->dg + lo, n, 1, b->dbias + lo);
+    if (hi > lo && (b->g->b_ih || b->g->b_hh))
+        b->k->col_sum((b->t1 - b->t0) * r->B, hi - lo, b->dg + lo, n, 1, b->dbias + lo);
 }
 
 /* Column sums of the gate gradients to the biases; GRU: b_hn has a block of its own. */
@@ -7074,21 +7130,26 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
    Shapes are checked here; the work is ipr__rnn_forward and ipr__rnn_backward of floor 2. */
 
 /* Slots of the node. NULL stands for what was not given or not wanted. */
-enum { IPR__RNN_X, IPR__RNN_H0, IPR__RNN_C0, IPR__RNN_W_IH, IPR__RNN_W_HH, IPR__RNN_B_IH, IPR__RNN_B_HH, IPR__RNN_GATE, IPR__RNN_NIN };
+enum {
+    IPR__RNN_X, IPR__RNN_H0, IPR__RNN_C0, IPR__RNN_W_IH, IPR__RNN_W_HH, IPR__RNN_B_IH, IPR__RNN_B_HH, IPR__RNN_GATE,
+    IPR__RNN_NIN
+};
 enum { IPR__RNN_H_N, IPR__RNN_C_N, IPR__RNN_Y, IPR__RNN_GATE_OUT, IPR__RNN_NOUT };
 
 static const char *const ipr__rnn_arg[IPR__RNN_NIN] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate" };
 
-/* "<what> is <shape>, expected AxB<why>" unless t is that shape. d1 = 0: one dimension. */
-IPR__FN int ipr__rnn_expect(ipr_ctx *c, const char *fn, ipr_tensor *const *in, int which, ipr_index d0, ipr_index d1, ipr_index hidden)
+/* An error unless the argument is absent or d0 x d1 (d1 = 0: d0 alone). */
+IPR__FN int ipr__rnn_expect(ipr_ctx *c, const char *fn, ipr_tensor *const *in, int which, ipr_index d0, ipr_index d1,
+                            ipr_index hidden)
 {
     const ipr_tensor *t = in[which];
     char s[96], want[64];
-    if (!t || (d1 ? t->rank == 2 && t->dim[0] == d0 && t->dim[1] == d1 : t->rank == 1 && t->dim[0] == d0)) return 1;
+    if (!t) return IPR_OK;
+    if (d1 ? t->rank == 2 && t->dim[0] == d0 && t->dim[1] == d1 : t->rank == 1 && t->dim[0] == d0) return IPR_OK;
     if (d1) (void)ipr__fmt(want, sizeof want, "%Ix%I", d0, d1);
     else (void)ipr__fmt(want, sizeof want, "%I", d0);
-    (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s is %s, expected %s for hidden %I", ipr__rnn_arg[which], ipr__shape(t, s), want, hidden);
-    return 0;
+    return ipr__fail(c, IPR_E_SHAPE, fn, "%s is %s, expected %s for hidden %I", ipr__rnn_arg[which], ipr__shape(t, s),
+                     want, hidden);
 }
 
 /* x, w_ih and w_hh must be there; nothing may be poison (0 without an error) or hold integers. */
@@ -7102,32 +7163,46 @@ IPR__FN int ipr__rnn_given(ipr_ctx *c, const char *fn, ipr_tensor *const *in)
     return 1;
 }
 
+/* The gate's sizes into r. */
+IPR__FN int ipr__rnn_gate_shape(ipr_ctx *c, const char *fn, const ipr_tensor *gate, const ipr_rnn_in *d, ipr__rnn *r)
+{
+    char s[96];
+    if (!gate) return IPR_OK;
+    if (gate->rank != 2 || gate->dim[1] != r->H)
+        return ipr__fail(c, IPR_E_SHAPE, fn, "gate is %s, expected steps x %I", ipr__shape(gate, s), r->H);
+    if (d->gate_from < 0 || d->gate_from > r->B)
+        return ipr__fail(c, IPR_E_RANGE, fn, "gate_from is %I; 0..%I rows", d->gate_from, r->B);
+    r->Tk = gate->dim[0];
+    r->gate_from = r->dual && !d->gate_from ? r->Bx : d->gate_from;
+    return IPR_OK;
+}
+
 /* Sizes from x and w_hh into r, checked against everything else. */
 IPR__FN int ipr__rnn_shapes(ipr_ctx *c, const char *fn, ipr_tensor *const *in, const ipr_rnn_in *d, ipr__rnn *r)
 {
     const ipr_tensor *x = in[IPR__RNN_X], *w = in[IPR__RNN_W_HH];
-    const ipr_index G = r->gru ? 3 : 4;
+    const ipr_index gates = r->gru ? 3 : 4;
+    ipr_index H, G;
     char s[96];
-    ipr_index H;
-    if (x->rank != 3) return ipr__fail(c, IPR_E_SHAPE, fn, "x is %s; steps x rows x inputs are needed", ipr__shape(x, s)) == IPR_OK;
-    if (r->gru && in[IPR__RNN_C0]) return ipr__fail(c, IPR_E_ARG, fn, "c0 is given; a GRU has no cell state, pass NULL") == IPR_OK;
+    int bad;
+    if (x->rank != 3)
+        return ipr__fail(c, IPR_E_SHAPE, fn, "x is %s; steps x rows x inputs are needed", ipr__shape(x, s));
+    if (r->gru && in[IPR__RNN_C0])
+        return ipr__fail(c, IPR_E_ARG, fn, "c0 is given; a GRU has no cell state, pass NULL");
+    if (w->rank != 2)
+        return ipr__fail(c, IPR_E_SHAPE, fn, "w_hh is %s; %I*hidden x hidden is needed", ipr__shape(w, s), gates);
     r->T = x->dim[0]; r->Bx = x->dim[1]; r->I = x->dim[2];
     r->dual = d->dual != 0;
     r->B = r->Bx * (r->dual ? 2 : 1);
-    r->H = H = w->rank == 2 ? IPR__MAX(w->dim[0] / G, 1) : 0;
-    if (w->rank != 2 || w->dim[0] != G * H || w->dim[1] != H)
-        return ipr__fail(c, IPR_E_SHAPE, fn, "w_hh is %s, expected %Ix%I for hidden %I", ipr__shape(w, s), G * H, H, H) == IPR_OK;
-    if (!ipr__rnn_expect(c, fn, in, IPR__RNN_W_IH, G * H, r->I, H) || !ipr__rnn_expect(c, fn, in, IPR__RNN_B_IH, G * H, 0, H) ||
-        !ipr__rnn_expect(c, fn, in, IPR__RNN_B_HH, G * H, 0, H) || !ipr__rnn_expect(c, fn, in, IPR__RNN_H0, r->B, H, H) ||
-        !ipr__rnn_expect(c, fn, in, IPR__RNN_C0, r->B, H, H)) return 0;
-    if (!in[IPR__RNN_GATE]) return 1;
-    if (in[IPR__RNN_GATE]->rank != 2 || in[IPR__RNN_GATE]->dim[1] != H)
-        return ipr__fail(c, IPR_E_SHAPE, fn, "gate is %s, expected steps x %I", ipr__shape(in[IPR__RNN_GATE], s), H) == IPR_OK;
-    if (d->gate_from < 0 || d->gate_from > r->B)
-        return ipr__fail(c, IPR_E_RANGE, fn, "gate_from is %I; 0..%I rows", d->gate_from, r->B) == IPR_OK;
-    r->Tk = in[IPR__RNN_GATE]->dim[0];
-    r->gate_from = r->dual && !d->gate_from ? r->Bx : d->gate_from;
-    return 1;
+    r->H = H = IPR__MAX(w->dim[0] / gates, 1);
+    G = gates * H;
+    bad = ipr__rnn_expect(c, fn, in, IPR__RNN_W_HH, G, H, H);
+    if (!bad) bad = ipr__rnn_expect(c, fn, in, IPR__RNN_W_IH, G, r->I, H);
+    if (!bad) bad = ipr__rnn_expect(c, fn, in, IPR__RNN_B_IH, G, 0, H);
+    if (!bad) bad = ipr__rnn_expect(c, fn, in, IPR__RNN_B_HH, G, 0, H);
+    if (!bad) bad = ipr__rnn_expect(c, fn, in, IPR__RNN_H0, r->B, H, H);
+    if (!bad) bad = ipr__rnn_expect(c, fn, in, IPR__RNN_C0, r->B, H, H);
+    return bad ? bad : ipr__rnn_gate_shape(c, fn, in[IPR__RNN_GATE], d, r);
 }
 
 IPR__FN const ipr_real *ipr__rnn_rd(const ipr_tensor *t) { return t ? ipr__rd(t) : NULL; }
@@ -7168,7 +7243,7 @@ IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *
     in[IPR__RNN_B_IH] = d->b_ih; in[IPR__RNN_B_HH] = d->b_hh;
     in[IPR__RNN_GATE] = d->gate;
     r.gru = op == IPR_OP_GRU;
-    if (!ipr__rnn_given(c, fn, in) || !ipr__rnn_shapes(c, fn, in, d, &r)) return 0;
+    if (!ipr__rnn_given(c, fn, in) || ipr__rnn_shapes(c, fn, in, d, &r) != IPR_OK) return 0;
     for (i = 0; i < IPR__RNN_NIN; i++) if (in[i]) {
         in[i] = ipr__contig(c, in[i]);
         if (ipr_is_poison(in[i])) return 0;
@@ -7196,8 +7271,14 @@ IPR__FN int ipr__rnn_op(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *d,
     return ipr_status(c);
 }
 
-IPR_API int ipr_lstm(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out) { return ipr__rnn_op(c, "ipr_lstm", IPR_OP_LSTM, in, out); }
-IPR_API int ipr_gru(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out) { return ipr__rnn_op(c, "ipr_gru", IPR_OP_GRU, in, out); }
+IPR_API int ipr_lstm(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out)
+{
+    return ipr__rnn_op(c, "ipr_lstm", IPR_OP_LSTM, in, out);
+}
+IPR_API int ipr_gru(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out)
+{
+    return ipr__rnn_op(c, "ipr_gru", IPR_OP_GRU, in, out);
+}
 
 IPR__FN void ipr__lstm_backward(ipr_ctx *c, ipr__node *n)
 {
@@ -7417,6 +7498,7 @@ IPR__FN int ipr__os_replace(const char *temp, const char *path)
 }
 
 IPR__FN void ipr__os_sync_folder(char *path) { (void)path; }
+IPR__FN int ipr__os_may_write(const char *path) { return !(GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY); }
 IPR__FN void ipr__os_remove(const char *path) { (void)DeleteFileA(path); }
 IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)GetCurrentProcessId(); }
 IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
@@ -7431,7 +7513,10 @@ IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
 #include <sys/stat.h>
 
 /* fsync is not in the strict C99 view of some headers; there every write goes to the disk by itself. */
-#if defined(__APPLE__) || (defined(_POSIX_C_SOURCE) && _POSIX_C_SOURCE >= 200112L) || defined(_XOPEN_SOURCE)
+#if defined(F_FULLFSYNC)
+#define IPR__FSYNC(fd) (fcntl(fd, F_FULLFSYNC) == -1 ? fsync(fd) : 0)   /* macOS: fsync stops at the drive's cache */
+#define IPR__OPEN_SYNC 0
+#elif defined(__APPLE__) || (defined(_POSIX_C_SOURCE) && _POSIX_C_SOURCE >= 200112L) || defined(_XOPEN_SOURCE)
 #define IPR__FSYNC(fd) fsync(fd)
 #define IPR__OPEN_SYNC 0
 #else
@@ -7464,7 +7549,7 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     int old = !(flags & IPR_FILE_PRIVATE) && stat(model, &s) == 0;
     unsigned mode = flags & IPR_FILE_PRIVATE ? 0600u : old ? (unsigned)s.st_mode & 0777u : 0666u;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | IPR__OPEN_SYNC | IPR__OPEN_CLOEXEC, (mode_t)mode);
-    if (fd >= 0 && old) (void)(chmod(path, (mode_t)mode) + 0);
+    if (fd >= 0 && old) (void)chmod(path, (mode_t)mode);    /* the umask may have taken some away */
     return fd;
 }
 
@@ -7504,6 +7589,7 @@ IPR__FN void ipr__os_sync_folder(char *path)
     (void)close(fd);
 }
 
+IPR__FN int ipr__os_may_write(const char *path) { return access(path, W_OK) == 0; }
 IPR__FN void ipr__os_remove(const char *path) { (void)unlink(path); }
 IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)getpid(); }
 IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
@@ -7621,7 +7707,8 @@ IPR__FN int ipr__reader_slurp(ipr_reader *r)
 IPR_API int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_t bytes)
 {
     if (ipr__reader_start(c, r, "ipr_reader_memory", "memory")) return r ? r->status : IPR_E_ARG;
-    if (!data && bytes) return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_memory", "data is NULL with %U bytes", (uint64_t)bytes);
+    if (!data && bytes)
+        return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_memory", "data is NULL with %U bytes", (uint64_t)bytes);
     r->mem = data ? (const uint8_t *)data : (const uint8_t *)"";
     r->size = bytes;
     return IPR_OK;
@@ -7644,9 +7731,11 @@ IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
     char *gz;
     int packed;
     if (kind == IPR__PATH_FOLDER)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: is a folder; give the name of a file", path);
+        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: is a folder; give the name of a file",
+                                     path);
     if (kind != IPR__PATH_NONE)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: cannot be opened; may you read it?", path);
+        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: cannot be opened; may you read it?",
+                                     path);
     gz = ipr__join(r->ctx, path, ".gz");
     packed = gz && ipr__os_kind(gz) == IPR__PATH_FILE;
     ipr__free(r->ctx, gz);
@@ -7670,7 +7759,8 @@ IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
     }
     return IPR_OK;
 #else
-    return r->status = ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_reader_file", "%s: compiled with IPR_NO_STDIO; use a memory or callback reader", path);
+    return r->status = ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_reader_file",
+                                 "%s: compiled with IPR_NO_STDIO; use a memory or callback reader", path);
 #endif
 }
 
@@ -7681,7 +7771,8 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
     if (r->status) return r->status;
     if (bytes > r->size - r->at)
         return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_reader_read",
-                                     "%s: truncated: %U bytes wanted at byte %U of %U", r->name, (uint64_t)bytes, r->at, r->size);
+                                     "%s: truncated: %U bytes wanted at byte %U of %U", r->name, (uint64_t)bytes,
+                                     r->at, r->size);
     if (r->mem) {
         ipr__copy(dst, r->mem + r->at, bytes);
         r->at += bytes;
@@ -7689,14 +7780,16 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
     }
     got = ipr__reader_pull(r, (uint8_t *)dst, bytes);
     if (got < 0 || (size_t)got < bytes)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_read", got < 0 ? "%s: reading failed at byte %U of %U"
-                                     : "%s: ended early, between byte %U and the %U it claimed", r->name, r->at, r->size);
+        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_read", got < 0
+                                     ? "%s: reading failed at byte %U of %U"
+                                     : "%s: ended early, between byte %U and the %U it claimed", r->name, r->at,
+                                     r->size);
     r->at += bytes;
     return IPR_OK;
 }
 
-/* The next `bytes` bytes in memory: in place where they are in memory already, else read into a new block,
-   which *owned gets. NULL on error. */
+/* The next `bytes` bytes in memory: in place where they are in memory already, else read into a new block of
+   bytes + 1, which *owned gets. NULL on error. */
 IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owned)
 {
     uint8_t *block;
@@ -7706,11 +7799,25 @@ IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owne
         r->at += bytes;
         return r->mem + (r->at - bytes);
     }
-    block = bytes <= r->size - r->at ? (uint8_t *)ipr__alloc(r->ctx, bytes + 1) : NULL;
-    if (bytes <= r->size - r->at && !block) { r->status = IPR_E_NOMEM; return NULL; }
+    /* says that it is truncated */
+    if (bytes > r->size - r->at) { (void)ipr_reader_read(r, NULL, bytes); return NULL; }
+    block = bytes < (size_t)PTRDIFF_MAX ? (uint8_t *)ipr__alloc(r->ctx, bytes + 1) : NULL;
+    if (!block) {
+        r->status = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_reader", "%s: %U bytes do not fit in memory", r->name,
+                              (uint64_t)bytes);
+        return NULL;
+    }
     if (ipr_reader_read(r, block, bytes)) { ipr__free(r->ctx, block); return NULL; }
     *owned = block;
     return block;
+}
+
+/* What was taken in place from a stream that was read into memory outlives the reader: it takes the block along. */
+IPR__FN void ipr__reader_hand_over(ipr_reader *r, void **owned)
+{
+    if (*owned || !r->owned) return;
+    *owned = r->owned;
+    r->owned = NULL;
 }
 
 IPR_API uint64_t ipr_reader_left(const ipr_reader *r) { return r && !r->status ? r->size - r->at : 0; }
@@ -7752,7 +7859,8 @@ IPR_API int ipr_writer_memory(ipr_ctx *c, ipr_writer *w)
 IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes)
 {
     if (ipr__writer_start(c, w, "ipr_writer_buffer", "buffer", IPR__W_BUFFER, 0)) return w ? w->status : IPR_E_ARG;
-    if (!buf && bytes) return w->status = ipr__fail(c, IPR_E_ARG, "ipr_writer_buffer", "buf is NULL with %U bytes", (uint64_t)bytes);
+    if (!buf && bytes)
+        return w->status = ipr__fail(c, IPR_E_ARG, "ipr_writer_buffer", "buf is NULL with %U bytes", (uint64_t)bytes);
     w->buf = (uint8_t *)buf;
     w->cap = bytes;
     return IPR_OK;
@@ -7764,7 +7872,8 @@ IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn
         ipr__zero(w, sizeof *w);
         return w->status = ipr__fail(c, IPR_E_ARG, "ipr_writer_callback", "write_fn is NULL");
     }
-    if (ipr__writer_start(c, w, "ipr_writer_callback", "callback", IPR__W_CALLBACK, 4096)) return w ? w->status : IPR_E_ARG;
+    if (ipr__writer_start(c, w, "ipr_writer_callback", "callback", IPR__W_CALLBACK, 4096))
+        return w ? w->status : IPR_E_ARG;
     w->write_fn = write_fn;
     w->user = user;
     return IPR_OK;
@@ -7792,22 +7901,29 @@ IPR__FN int ipr__writer_create(ipr_writer *w)
 
 IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags)
 {
-    if (ipr__writer_start(c, w, "ipr_writer_file", path, IPR__W_FILE, IPR__FILES ? 65536 : 0)) return w ? w->status : IPR_E_ARG;
+    if (ipr__writer_start(c, w, "ipr_writer_file", path, IPR__W_FILE, IPR__FILES ? 65536 : 0))
+        return w ? w->status : IPR_E_ARG;
     if (!path || !*path) return w->status = ipr__fail(c, IPR_E_ARG, "ipr_writer_file", "the path is empty");
     w->flags = flags;
 #if IPR__FILES
     {
         int kind = ipr__os_kind(path);
         if (kind == IPR__PATH_FOLDER || kind == IPR__PATH_OTHER)
-            return w->status = ipr__fail(c, IPR_E_IO, "ipr_writer_file", kind == IPR__PATH_FOLDER ? "%s: is a folder; give the name of a file"
-                                         : "%s: is a device or pipe, which cannot be replaced; use a callback writer", path);
+            return w->status = ipr__fail(c, IPR_E_IO, "ipr_writer_file", kind == IPR__PATH_FOLDER
+                                         ? "%s: is a folder; give the name of a file"
+                                         : "%s: is a device or pipe, which cannot be replaced; use a callback writer",
+                                         path);
     }
+    /* a rename would replace it all the same: but who made a model read-only meant it */
+    if (ipr__os_kind(path) == IPR__PATH_FILE && !ipr__os_may_write(path))
+        return w->status = ipr__fail(c, IPR_E_IO, "ipr_writer_file", "%s: is read-only", path);
     w->path = ipr__join(c, path, "");
     if (!w->path) return w->status = IPR_E_NOMEM;
     w->name = w->path;
     return ipr__writer_create(w);
 #else
-    return w->status = ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_writer_file", "%s: compiled with IPR_NO_STDIO; use a memory or callback writer", path);
+    return w->status = ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_writer_file",
+                                 "%s: compiled with IPR_NO_STDIO; use a memory or callback writer", path);
 #endif
 }
 
@@ -7822,7 +7938,8 @@ IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
 #endif
     if (ok) return IPR_OK;
     return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_write", w->kind == IPR__W_FILE ?
-        "%s: writing failed within %U bytes, is the disk full? The old file is as it was" : "%s: write_fn failed within %U bytes",
+        "%s: writing failed within %U bytes, is the disk full? The old file is as it was"
+        : "%s: write_fn failed within %U bytes",
         w->name, w->total);
 }
 
@@ -7840,7 +7957,9 @@ IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
     if (!ipr__add(w->used, bytes, &need)) need = 0;
     while (need && cap < need) cap = cap > (size_t)-1 / 2 ? need : cap * 2;
     if (need) next = (uint8_t *)ipr__alloc(w->ctx, cap);
-    if (!next) return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_write", "%U bytes do not fit in memory", w->total);
+    if (!next)
+        return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_write", "%U bytes do not fit in memory",
+                                     w->total);
     ipr__copy(next, w->buf, w->used);
     ipr_wipe(w->buf, w->cap);
     ipr__free(w->ctx, w->buf);
@@ -7853,7 +7972,8 @@ IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
 {
     if (!w) return IPR_E_ARG;
     if (w->status || !bytes) return w->status;
-    if (!w->kind || w->committed) return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_write", "the writer is not open");
+    if (!w->kind || w->committed)
+        return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_write", "the writer is not open");
     w->total += bytes;
     if (w->kind == IPR__W_BUFFER && w->total > w->cap) return IPR_OK;       /* counted only */
     if (bytes > w->cap - w->used) {
@@ -7885,7 +8005,8 @@ IPR__FN int ipr__writer_replace(ipr_writer *w)
         ipr__os_sync_folder(w->path);
         return IPR_OK;
     }
-    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_commit", ok ? "%s: cannot be replaced; may you write it? It is as it was"
+    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_commit", ok
+                                 ? "%s: cannot be replaced; may you write it? It is as it was"
                                  : "%s: the disk did not take all bytes; the old file is as it was", w->name);
 }
 #endif
@@ -7894,9 +8015,11 @@ IPR_API int ipr_writer_commit(ipr_writer *w)
 {
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
-    if (!w->kind || w->committed) return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_commit", "the writer is not open");
+    if (!w->kind || w->committed)
+        return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_commit", "the writer is not open");
     if (w->kind == IPR__W_BUFFER && w->total > w->cap)
-        return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_commit", "%U bytes into a buffer of %U; give ipr_writer_bytes",
+        return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_commit",
+                                     "%U bytes into a buffer of %U; give ipr_writer_bytes",
                                      w->total, (uint64_t)w->cap);
     if (w->kind >= IPR__W_CALLBACK && ipr__writer_flush(w)) return w->status;
 #if IPR__FILES
@@ -7989,7 +8112,9 @@ IPR__FN int32_t ipr__hex4(const char *s, size_t n)
     if (n < 4) return -1;
     for (i = 0; i < 4; i++) {
         char ch = s[i];
-        int d = ch >= '0' && ch <= '9' ? ch - '0' : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+        int d = ch >= '0' && ch <= '9' ? ch - '0'
+              : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
+              : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
         if (d < 0) return -1;
         v = v * 16 + d;
     }
@@ -8000,7 +8125,8 @@ IPR__FN int32_t ipr__hex4(const char *s, size_t n)
 
 enum { IPR__J_ERROR, IPR__J_END, IPR__J_OBJECT, IPR__J_OBJECT_END, IPR__J_ARRAY, IPR__J_ARRAY_END, IPR__J_KEY,
        IPR__J_STRING, IPR__J_NUMBER, IPR__J_TRUE, IPR__J_FALSE, IPR__J_NULL };
-enum { IPR__J_WANT_VALUE, IPR__J_WANT_VALUE_OR_END, IPR__J_WANT_KEY, IPR__J_WANT_KEY_OR_END, IPR__J_WANT_NEXT, IPR__J_WANT_NOTHING };
+enum { IPR__J_WANT_VALUE, IPR__J_WANT_VALUE_OR_END, IPR__J_WANT_KEY, IPR__J_WANT_KEY_OR_END, IPR__J_WANT_NEXT,
+    IPR__J_WANT_NOTHING };
 
 typedef struct ipr__lex {
     const char *s;
@@ -8022,7 +8148,8 @@ IPR__FN int ipr__lex_error(ipr__lex *x, const char *why) { x->error = why; retur
 
 IPR__FN void ipr__lex_space(ipr__lex *x)
 {
-    while (x->at < x->n && (x->s[x->at] == ' ' || x->s[x->at] == '\t' || x->s[x->at] == '\n' || x->s[x->at] == '\r')) x->at++;
+    while (x->at < x->n && (x->s[x->at] == ' ' || x->s[x->at] == '\t' || x->s[x->at] == '\n' || x->s[x->at] == '\r'))
+        x->at++;
 }
 
 /* An escape behind the backslash at x->at: steps over it. */
@@ -8032,11 +8159,16 @@ IPR__FN int ipr__lex_escape(ipr__lex *x)
     int32_t u, low;
     x->at += 2;
     if (ch == '"' || ch == '\\' || ch == '/' || ch == 'b' || ch == 'f' || ch == 'n' || ch == 'r' || ch == 't') return 1;
-    if (ch != 'u' || x->at > x->n || (u = ipr__hex4(x->s + x->at, x->n - x->at)) < 0) { x->error = "bad escape in a string"; return 0; }
+    if (ch != 'u' || x->at > x->n || (u = ipr__hex4(x->s + x->at, x->n - x->at)) < 0) {
+        x->error = "bad escape in a string";
+        return 0;
+    }
     x->at += 4;
     if (u == 0) { x->error = "\\u0000 in a string"; return 0; }
     if (u < 0xd800 || u > 0xdfff) return 1;
-    low = u < 0xdc00 && x->n - x->at >= 6 && x->s[x->at] == '\\' && x->s[x->at + 1] == 'u' ? ipr__hex4(x->s + x->at + 2, 4) : -1;
+    low = -1;
+    if (u < 0xdc00 && x->n - x->at >= 6 && x->s[x->at] == '\\' && x->s[x->at + 1] == 'u')
+        low = ipr__hex4(x->s + x->at + 2, 4);
     if (low < 0xdc00 || low > 0xdfff) { x->error = "half a surrogate pair in a string"; return 0; }
     x->at += 6;
     return 1;
@@ -8154,7 +8286,8 @@ IPR__FN int ipr__lex_next(ipr__lex *x)
     if (x->at >= x->n) return ipr__lex_error(x, "the text ends early");
     ch = x->s[x->at];
     closing = x->objects >> x->depth & 1u ? '}' : ']';
-    if (x->depth && ch == closing && (x->want == IPR__J_WANT_NEXT || x->want == IPR__J_WANT_KEY_OR_END || x->want == IPR__J_WANT_VALUE_OR_END))
+    if (x->depth && ch == closing && (x->want == IPR__J_WANT_NEXT || x->want == IPR__J_WANT_KEY_OR_END ||
+                                      x->want == IPR__J_WANT_VALUE_OR_END))
         return ipr__lex_close(x);
     if (x->want == IPR__J_WANT_NEXT) {
         if (ch != ',') return ipr__lex_error(x, closing == '}' ? "',' or '}' is needed" : "',' or ']' is needed");
@@ -8256,7 +8389,8 @@ IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_
     v.text = text + x.at;
     do token = ipr__lex_next(&x); while (token > IPR__J_END);
     if (token == IPR__J_ERROR) return ipr__json_fail(c, "ipr_json_parse", "JSON", &x);
-    while (bytes && (text[bytes - 1] == ' ' || text[bytes - 1] == '\t' || text[bytes - 1] == '\n' || text[bytes - 1] == '\r')) bytes--;
+    while (bytes && (text[bytes - 1] == ' ' || text[bytes - 1] == '\t' || text[bytes - 1] == '\n' ||
+                     text[bytes - 1] == '\r')) bytes--;
     v.bytes = bytes - (size_t)(v.text - text);
     v.type = *v.text == '{' ? IPR_JSON_OBJECT : *v.text == '[' ? IPR_JSON_ARRAY : *v.text == '"' ? IPR_JSON_STRING
            : *v.text == 't' || *v.text == 'f' ? IPR_JSON_BOOL : *v.text == 'n' ? IPR_JSON_NULL : IPR_JSON_NUMBER;
@@ -8323,7 +8457,8 @@ IPR__FN ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
 {
     ipr_json_val key, value, none = IPR_ZERO;
     size_t at = 0;
-    while (v.type == IPR_JSON_OBJECT && ipr_json_next(v, &at, &key, &value)) if (ipr__json_key_is(key, name, n)) return value;
+    while (v.type == IPR_JSON_OBJECT && ipr_json_next(v, &at, &key, &value))
+        if (ipr__json_key_is(key, name, n)) return value;
     return none;
 }
 
@@ -8387,7 +8522,10 @@ IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
     return minus ? -(int64_t)u : (int64_t)u;
 }
 
-IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise) { return v.type == IPR_JSON_BOOL ? *v.text == 't' : otherwise; }
+IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise)
+{
+    return v.type == IPR_JSON_BOOL ? *v.text == 't' : otherwise;
+}
 
 IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
 {
@@ -8433,12 +8571,20 @@ IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
         uint8_t ch = (uint8_t)s[at];
         int len = ipr__utf8((const uint8_t *)s + at, n - at);
         char esc[16] = "\\ufffd";
-        if (len && ch >= 0x20 && ch != '"' && ch != '\\' && !(ch == '/' && at && s[at - 1] == '<')) { at += (size_t)len; continue; }
+        if (len && ch >= 0x20 && ch != '"' && ch != '\\' && !(ch == '/' && at && s[at - 1] == '<')) {
+            at += (size_t)len;
+            continue;
+        }
         (void)ipr_writer_write(j->w, s + from, at - from);
         if (ch == '"' || ch == '\\' || ch == '/') { esc[1] = (char)ch; esc[2] = 0; }
         else if (ch == '\n') { esc[1] = 'n'; esc[2] = 0; }
         else if (ch == '\t') { esc[1] = 't'; esc[2] = 0; }
-        else if (ch < 0x20) { esc[2] = '0'; esc[3] = '0'; esc[4] = (char)('0' + (ch >> 4)); esc[5] = "0123456789abcdef"[ch & 15]; }
+        else if (ch < 0x20) {
+            esc[2] = '0';
+            esc[3] = '0';
+            esc[4] = (char)('0' + (ch >> 4));
+            esc[5] = "0123456789abcdef"[ch & 15];
+        }
         (void)ipr_writer_text(j->w, esc);
         from = ++at;
     }
@@ -8460,7 +8606,8 @@ IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return 0;
     if (j->depth ? !key != !(j->objects & bit) : key || j->done) {
-        ipr__json_misuse(j, !j->depth ? "one value without a key is a whole text" : key ? "a key inside an array" : "a value without key inside an object");
+        ipr__json_misuse(j, !j->depth ? "one value without a key is a whole text"
+                            : key ? "a key inside an array" : "a value without key inside an object");
         return 0;
     }
     if (j->filled & bit) (void)ipr_writer_write(j->w, ",", 1);
@@ -8525,7 +8672,8 @@ IPR_API void ipr_json_fixed(ipr_json *j, const char *key, double value, int digi
 IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value)
 {
     char text[32];
-    (void)ipr__fmt(text, sizeof text, value < 0 ? "-%U" : "%U", value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value);
+    (void)ipr__fmt(text, sizeof text, value < 0 ? "-%U" : "%U",
+                   value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value);
     ipr__json_raw(j, key, text);
 }
 
@@ -8535,7 +8683,8 @@ IPR_API void ipr_json_null(ipr_json *j, const char *key) { ipr__json_raw(j, key,
 IPR_API int ipr_json_finish(ipr_json *j)
 {
     if (j->w->status) return j->w->status;
-    if (j->depth || !j->done) ipr__json_misuse(j, j->depth ? "an object or array is still open" : "nothing was written");
+    if (j->depth || !j->done)
+        ipr__json_misuse(j, j->depth ? "an object or array is still open" : "nothing was written");
     else if (j->pretty) (void)ipr_writer_write(j->w, "\n", 1);
     return j->w->status;
 }
@@ -8549,7 +8698,8 @@ static const ipr__dtype ipr__dtypes[IPR_DT_COUNT] = {
     { "?", "", 0, '?' },
     { "F64", "f8", 8, 'f' }, { "F32", "f4", 4, 'f' }, { "F16", "f2", 2, 'f' }, { "BF16", "", 2, 'f' },
     { "I64", "i8", 8, 'i' }, { "U64", "u8", 8, 'u' }, { "I32", "i4", 4, 'i' }, { "U32", "u4", 4, 'u' },
-    { "I16", "i2", 2, 'i' }, { "U16", "u2", 2, 'u' }, { "I8", "i1", 1, 'i' }, { "U8", "u1", 1, 'u' }, { "BOOL", "b1", 1, 'u' }
+    { "I16", "i2", 2, 'i' }, { "U16", "u2", 2, 'u' }, { "I8", "i1", 1, 'i' }, { "U8", "u1", 1, 'u' },
+    { "BOOL", "b1", 1, 'u' }
 };
 
 IPR__FN int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
@@ -8583,12 +8733,14 @@ IPR__FN int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
     char show[72];
     size_t n, bytes;
     const char *name = ipr__show(show, a && a->name ? a->name : "array");
-    if (!a || !ipr__dtype_ok(a->dtype) || a->rank < 0 || a->rank > IPR_ARRAY_RANK || a->order < 0 || a->order > IPR_ORDER_BIG)
+    if (!a || !ipr__dtype_ok(a->dtype) || a->rank < 0 || a->rank > IPR_ARRAY_RANK || a->order < 0 ||
+        a->order > IPR_ORDER_BIG)
         return ipr__fail(c, IPR_E_ARG, fn, "%s: NULL, or its dtype, order or rank is not one there is", name);
     if (!ipr__shape_bytes(a->rank, a->dims, ipr_dtype_bytes(a->dtype), &n, &bytes))
         return ipr__fail(c, IPR_E_RANGE, fn, "%s: a dimension is negative, or the size overflows", name);
     if (bytes != a->bytes || (bytes && !a->data))
-        return ipr__fail(c, IPR_E_ARG, fn, "%s: %U bytes are given, its shape needs %U", name, (uint64_t)(a->data ? a->bytes : 0), (uint64_t)bytes);
+        return ipr__fail(c, IPR_E_ARG, fn, "%s: %U bytes are given, its shape needs %U", name,
+                         (uint64_t)(a->data ? a->bytes : 0), (uint64_t)bytes);
     return IPR_OK;
 }
 
@@ -8674,7 +8826,10 @@ IPR__FN double ipr__array_double(const ipr_array *a, size_t i)
 }
 
 /* A double that float holds: finite ones up to FLT_MAX, and what is not finite. */
-IPR__FN int ipr__fits_float(double v) { return !ipr__finite(v) || (v <= 3.4028234663852886e38 && v >= -3.4028234663852886e38); }
+IPR__FN int ipr__fits_float(double v)
+{
+    return !ipr__finite(v) || (v <= 3.4028234663852886e38 && v >= -3.4028234663852886e38);
+}
 
 /* Elements [0, n) of a as floating point at dst; returns how many fitted in a row from the start. */
 IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *dst)
@@ -8716,17 +8871,20 @@ IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
 {
     char show[72];
     size_t n, done;
-    int floats = dtype == IPR_DT_F64 || dtype == IPR_DT_F32, ints = dtype == IPR_DT_I64 || dtype == IPR_DT_I32 || dtype == IPR_DT_U8;
+    int floats = dtype == IPR_DT_F64 || dtype == IPR_DT_F32;
+    int ints = dtype == IPR_DT_I64 || dtype == IPR_DT_I32 || dtype == IPR_DT_U8;
     if (ipr_status(c)) return ipr_status(c);
     if (ipr__array_check(c, "ipr_array_get", a)) return ipr_status(c);
     n = (size_t)ipr_array_count(a);
     if (n && !dst) return ipr__fail(c, IPR_E_ARG, "ipr_array_get", "dst is NULL");
     if (!(floats || (ints && ipr__dtypes[a->dtype].kind != 'f')))
-        return ipr__fail(c, IPR_E_ARG, "ipr_array_get", "%s: %s elements are not given as %s", ipr__show(show, a->name ? a->name : "array"),
+        return ipr__fail(c, IPR_E_ARG, "ipr_array_get", "%s: %s elements are not given as %s",
+                         ipr__show(show, a->name ? a->name : "array"),
                          ipr_dtype_name(a->dtype), ipr_dtype_name(dtype));
     done = floats ? ipr__array_floats(a, n, dtype, dst) : ipr__array_ints(a, n, dtype, dst);
     if (done == n) return IPR_OK;
-    return ipr__fail(c, IPR_E_RANGE, "ipr_array_get", "%s: element %U, %g, does not fit %s", ipr__show(show, a->name ? a->name : "array"),
+    return ipr__fail(c, IPR_E_RANGE, "ipr_array_get", "%s: element %U, %g, does not fit %s",
+                     ipr__show(show, a->name ? a->name : "array"),
                      (uint64_t)done, ipr__array_double(a, done), ipr_dtype_name(dtype));
 }
 
@@ -8736,13 +8894,15 @@ IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
     int real;
     if (ipr_status(c) || ipr__array_check(c, "ipr_array_tensor", a)) return ipr__poison(c);
     if (a->rank > IPR_MAX_RANK) {
-        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_array_tensor", "%d dimensions; a tensor has up to %d", a->rank, (int)IPR_MAX_RANK);
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_array_tensor", "%d dimensions; a tensor has up to %d", a->rank,
+                        (int)IPR_MAX_RANK);
         return ipr__poison(c);
     }
     real = ipr__dtypes[a->dtype].kind == 'f';
     t = real ? ipr_new(c, a->rank, a->dims) : ipr_new_i32(c, a->rank, a->dims);
     if (ipr_is_poison(t)) return t;
-    if (ipr_array_get(c, a, real ? IPR_DT_REAL : IPR_DT_I32, real ? (void *)ipr_write(c, t, 0) : (void *)ipr_write_i32(c, t, 0)))
+    if (ipr_array_get(c, a, real ? IPR_DT_REAL : IPR_DT_I32,
+                      real ? (void *)ipr_write(c, t, 0) : (void *)ipr_write_i32(c, t, 0)))
         return ipr__poison(c);
     return t;
 }
@@ -8782,7 +8942,8 @@ IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a)
     if (w->status) return w->status;
     if (ipr__array_check(w->ctx, "ipr_npy_write", a)) return w->status = ipr_status(w->ctx);
     if (!ipr__dtypes[a->dtype].npy[0])
-        return w->status = ipr__fail(w->ctx, IPR_E_ARG, "ipr_npy_write", "npy has no %s; convert to F32 first", ipr_dtype_name(a->dtype));
+        return w->status = ipr__fail(w->ctx, IPR_E_ARG, "ipr_npy_write", "npy has no %s; convert to F32 first",
+                                     ipr_dtype_name(a->dtype));
     t.buf = head; t.cap = sizeof head; t.len = 0;
     ipr__text_s(&t, "\x93NUMPY\x01");
     t.len += 3;     /* version 1.0 has a 0 byte, then the header's length, below */
@@ -8806,7 +8967,12 @@ IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a)
 }
 
 /* The header is a Python dictionary of three entries; this reads exactly that and nothing more clever. */
-typedef struct ipr__npy { const char *s; size_t n, at; int dtype, order, fortran, rank; ipr_index dims[IPR_ARRAY_RANK]; } ipr__npy;
+typedef struct ipr__npy {
+    const char *s;
+    size_t n, at;
+    int dtype, order, fortran, rank;
+    ipr_index dims[IPR_ARRAY_RANK];
+} ipr__npy;
 
 IPR__FN char ipr__npy_peek(ipr__npy *p)
 {
@@ -8863,9 +9029,11 @@ IPR__FN int ipr__npy_shape(ipr__npy *p)
         (void)ipr__npy_peek(p);
         from = p->at;
         while (p->at < p->n && p->s[p->at] >= '0' && p->s[p->at] <= '9') p->at++;
-        if (p->rank == IPR_ARRAY_RANK || !ipr__json_u64(p->s + from, p->at - from, &v) || v > (uint64_t)PTRDIFF_MAX) return 0;
+        if (p->rank == IPR_ARRAY_RANK || !ipr__json_u64(p->s + from, p->at - from, &v) || v > (uint64_t)PTRDIFF_MAX)
+            return 0;
         p->dims[p->rank++] = (ipr_index)v;
-        if (!ipr__npy_eat(p, ',') && (ipr__npy_peek(p) != ')' || p->rank == 1)) return 0;   /* (3) is a number, (3,) a shape */
+        /* (3) is a number, (3,) a shape */
+        if (!ipr__npy_eat(p, ',') && (ipr__npy_peek(p) != ')' || p->rank == 1)) return 0;
     }
     return 1;
 }
@@ -8880,11 +9048,13 @@ IPR__FN const char *ipr__npy_header(ipr__npy *p)
         int bit;
         if (!ipr__npy_text(p, key) || !ipr__npy_eat(p, ':')) return "the header is no dictionary of texts";
         bit = ipr__streq(key, "descr") ? 1 : ipr__streq(key, "fortran_order") ? 2 : ipr__streq(key, "shape") ? 4 : 0;
-        if (!bit || seen & bit) return "the header has an entry twice, or one that is not descr, fortran_order or shape";
+        if (!bit || seen & bit)
+            return "the header has an entry twice, or one that is not descr, fortran_order or shape";
         seen |= bit;
         if (bit == 1 && (!ipr__npy_text(p, text) || !ipr__npy_dtype(p, text)))
             return "its dtype is not read; save it as float32, float64, int32, int64 or uint8";
-        if (bit == 2 && !ipr__npy_word(p, "False") && !(p->fortran = ipr__npy_word(p, "True"))) return "fortran_order is not True or False";
+        if (bit == 2 && !ipr__npy_word(p, "False") && !(p->fortran = ipr__npy_word(p, "True")))
+            return "fortran_order is not True or False";
         if (bit == 4 && !ipr__npy_shape(p)) return "the shape is no tuple of up to 8 sizes";
         if (!ipr__npy_eat(p, ',') && ipr__npy_peek(p) != '}') return "',' or '}' is missing in the header";
     }
@@ -8923,7 +9093,8 @@ IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
     out->rank = p->rank;
     ipr__copy(out->dims, p->dims, sizeof out->dims);
     if (!ipr__shape_bytes(p->rank, p->dims, size, &n, &bytes) || bytes > ipr_reader_left(r))
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: its shape needs more bytes than the %U that follow; is it truncated?",
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read",
+                                     "%s: its shape needs more bytes than the %U that follow; is it truncated?",
                                      r->name, ipr_reader_left(r));
     dst = (uint8_t *)ipr__alloc(r->ctx, bytes + 1);
     if (!dst) return r->status = IPR_E_NOMEM;
@@ -8938,7 +9109,11 @@ IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
     if (size > 1 && ipr__order(p->order) != ipr__host_order()) {
         size_t i, k;
         for (i = 0; i < bytes; i += size)
-            for (k = 0; k < size / 2; k++) { uint8_t b = dst[i + k]; dst[i + k] = dst[i + size - 1 - k]; dst[i + size - 1 - k] = b; }
+            for (k = 0; k < size / 2; k++) {
+                uint8_t b = dst[i + k];
+                dst[i + k] = dst[i + size - 1 - k];
+                dst[i + size - 1 - k] = b;
+            }
     }
     return IPR_OK;
 }
@@ -8955,15 +9130,18 @@ IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
     ipr__zero(&p, sizeof p);
     if (!r) return IPR_E_ARG;
     if (r->status) return r->status;
-    if (ipr_reader_left(r) < 10 || ipr_reader_read(r, head, 10) || ipr__memcmp(head, "\x93NUMPY", 6) || head[6] < 1 || head[6] > 3 || head[7])
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: no npy file of version 1, 2 or 3", r->name);
+    if (ipr_reader_left(r) < 10 || ipr_reader_read(r, head, 10) || ipr__memcmp(head, "\x93NUMPY", 6) || head[6] < 1 ||
+        head[6] > 3 || head[7])
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: no npy file of version 1, 2 or 3",
+                                     r->name);
     len = (size_t)head[8] | (size_t)head[9] << 8;
     if (head[6] > 1) {
         if (ipr_reader_read(r, head + 10, 2)) return r->status;
         len |= (size_t)head[10] << 16 | (size_t)head[11] << 24;
     }
     if (len > 1u << 20 || len > ipr_reader_left(r))
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: header of %U bytes, over 1 MiB or behind the file's end; is it truncated?",
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read",
+                                     "%s: header of %U bytes, over 1 MiB or behind the file's end; is it truncated?",
                                      r->name, (uint64_t)len);
     p.s = (const char *)ipr__reader_take(r, len, &owned);
     p.n = len;
@@ -8995,7 +9173,9 @@ IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
     ipr_tensor *t;
     (void)ipr_reader_file(c, &r, path);
     if (!ipr_npy_read(&r, &a) && ipr_reader_left(&r))
-        (void)ipr__fail(c, IPR_E_FORMAT, "ipr_npy_load", "%s: %U bytes behind the array; read several arrays by ipr_npy_read", path, ipr_reader_left(&r));
+        (void)ipr__fail(c, IPR_E_FORMAT, "ipr_npy_load",
+                        "%s: %U bytes behind the array; read several arrays by ipr_npy_read", path,
+                        ipr_reader_left(&r));
     t = ipr_status(c) ? ipr__poison(c) : ipr_array_tensor(c, &a);
     ipr_array_free(c, &a);
     ipr_reader_close(&r);
@@ -9074,23 +9254,28 @@ IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *
     int i, m = meta ? meta->count : 0;
     for (i = 0; i < n; i++) {
         if (!v[i].name || !v[i].name[0] || !ipr__st_text_ok(v[i].name) || ipr__streq(v[i].name, "__metadata__"))
-            return ipr__fail(c, IPR_E_ARG, fn, "array %d: its name is empty, not UTF-8 or __metadata__; give it another", i);
+            return ipr__fail(c, IPR_E_ARG, fn, "array %d: its name is empty, not UTF-8 or __metadata__; give it "
+                             "another", i);
         if (ipr__array_check(c, fn, &v[i])) return ipr_status(c);
         order[i] = (uint32_t)i;
     }
     for (i = 0; i < m; i++) {
-        if (!ipr__st_text_ok(meta->pairs[i].key) || !ipr__st_text_ok(meta->pairs[i].value) || ipr__streq(meta->pairs[i].key, "sha256"))
-            return ipr__fail(c, IPR_E_ARG, fn, "metadata %d: NULL, not UTF-8, or the key sha256, which is written by itself", i);
+        if (!ipr__st_text_ok(meta->pairs[i].key) || !ipr__st_text_ok(meta->pairs[i].value) ||
+            ipr__streq(meta->pairs[i].key, "sha256"))
+            return ipr__fail(c, IPR_E_ARG, fn, "metadata %d: NULL, not UTF-8, or the key sha256, which is written by "
+                             "itself", i);
         keys[i] = (uint32_t)i;
     }
     ipr__sort(keys, (size_t)m, ipr__pair_before, m ? meta->pairs : NULL);
     for (i = 1; i < m; i++)
         if (ipr__streq(meta->pairs[keys[i]].key, meta->pairs[keys[i - 1]].key))
-            return ipr__fail(c, IPR_E_ARG, fn, "metadata key \"%s\" is there twice", ipr__show(show, meta->pairs[keys[i]].key));
+            return ipr__fail(c, IPR_E_ARG, fn, "metadata key \"%s\" is there twice",
+                             ipr__show(show, meta->pairs[keys[i]].key));
     ipr__sort(order, (size_t)n, ipr__array_name_before, v);
     for (i = 1; i < n; i++)
         if (ipr__streq(v[order[i]].name, v[order[i - 1]].name))
-            return ipr__fail(c, IPR_E_ARG, fn, "two arrays are named \"%s\"; names must differ", ipr__show(show, v[order[i]].name));
+            return ipr__fail(c, IPR_E_ARG, fn, "two arrays are named \"%s\"; names must differ",
+                             ipr__show(show, v[order[i]].name));
     ipr__sort(order, (size_t)n, ipr__st_write_before, v);
     return IPR_OK;
 }
@@ -9116,7 +9301,8 @@ IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *
     return status;
 }
 
-IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta, const uint32_t *keys,
+IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
+                           const uint32_t *keys,
                            const char *hash)
 {
     ipr_json j;
@@ -9126,7 +9312,10 @@ IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint3
     ipr_json_object(&j, NULL);
     ipr_json_object(&j, "__metadata__");
     for (i = 0; i < m; i++) {       /* sha256 at its place in the sorted keys */
-        if (!hashed && ipr__strcmp(meta->pairs[keys[i]].key, "sha256") > 0) { ipr_json_str(&j, "sha256", hash); hashed = 1; }
+        if (!hashed && ipr__strcmp(meta->pairs[keys[i]].key, "sha256") > 0) {
+            ipr_json_str(&j, "sha256", hash);
+            hashed = 1;
+        }
         ipr_json_str(&j, meta->pairs[keys[i]].key, meta->pairs[keys[i]].value);
     }
     if (!hashed) ipr_json_str(&j, "sha256", hash);
@@ -9150,7 +9339,8 @@ IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint3
 }
 
 /* The header is counted first, then written, so no memory is needed for it. */
-IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order, const uint32_t *keys)
+IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order,
+                         const uint32_t *keys)
 {
     ipr_writer count;
     uint8_t sum[32], head[8];
@@ -9163,7 +9353,8 @@ IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_met
     if (ipr__st_header(&count, v, n, order, meta, keys, hash)) return w->status = count.status;
     len = (ipr_writer_bytes(&count) + 7u) & ~(uint64_t)7u;
     if (len > (uint64_t)IPR__ST_HEADER_MAX)
-        return w->status = ipr__fail(w->ctx, IPR_E_RANGE, "ipr_st_write", "header of %U bytes; safetensors allows 100000000", len);
+        return w->status = ipr__fail(w->ctx, IPR_E_RANGE, "ipr_st_write",
+                                     "header of %U bytes; safetensors allows 100000000", len);
     ipr__st64le(head, len);
     (void)ipr_writer_write(w, head, 8);
     (void)ipr__st_header(w, v, n, order, meta, keys, hash);
@@ -9180,8 +9371,10 @@ IPR_API int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ip
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
     if (n < 0 || (n && !arrays) || m < 0 || (m && !meta->pairs))
-        return w->status = ipr__fail(w->ctx, IPR_E_ARG, "ipr_st_write", "arrays or metadata are NULL, or their count is negative");
-    if (!ipr__mul((size_t)n + (size_t)m + 1, 4, &bytes) || !(order = (uint32_t *)ipr__alloc(w->ctx, bytes))) return w->status = IPR_E_NOMEM;
+        return w->status = ipr__fail(w->ctx, IPR_E_ARG, "ipr_st_write",
+                                     "arrays or metadata are NULL, or their count is negative");
+    if (!ipr__mul((size_t)n + (size_t)m + 1, 4, &bytes) || !(order = (uint32_t *)ipr__alloc(w->ctx, bytes)))
+        return w->status = IPR_E_NOMEM;
     if (ipr__st_plan(w->ctx, arrays, n, meta, order, order + n)) w->status = ipr_status(w->ctx);
     else (void)ipr__st_emit(w, arrays, n, meta, order, order + n);
     ipr__free(w->ctx, order);
@@ -9251,7 +9444,7 @@ IPR__FN int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
 
 IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
 {
-    char show[72], text[104];
+    char show[72], type[72], text[72];
     int i, token = ipr__lex_next(x);
     ipr_json_val v;
     if (token != IPR__J_STRING) return ipr__st_bad(st, a->name, "dtype is no text");
@@ -9262,8 +9455,9 @@ IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
     v.bytes = x->to - x->from + 2;
     v.type = IPR_JSON_STRING;
     (void)ipr_json_to_text(v, text, sizeof text);
-    return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\": dtype \"%s\" is not known; convert it to F32",
-                     st->file, ipr__show(show, a->name), text[0] ? ipr__show(text + 0, text) : "");
+    return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
+                     "%s: tensor \"%s\": dtype \"%s\" is not known; convert it to F32",
+                     st->file, ipr__show(show, a->name), ipr__show(type, text));
 }
 
 /* {"dtype": .., "shape": [..], "data_offsets": [.., ..]} of the tensor a->name. */
@@ -9277,16 +9471,19 @@ IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[
         size_t n = x->to - x->from;
         int bit = ipr__json_span_is(key, n, "dtype") ? 1 : ipr__json_span_is(key, n, "shape") ? 2
                 : ipr__json_span_is(key, n, "data_offsets") ? 4 : 0;
-        if (!bit || seen & bit) return ipr__st_bad(st, a->name, "an entry is there twice, or is not dtype, shape or data_offsets");
+        if (!bit || seen & bit)
+            return ipr__st_bad(st, a->name, "an entry is there twice, or is not dtype, shape or data_offsets");
         seen |= bit;
         if (bit == 1 && ipr__st_dtype(st, x, a)) return IPR_E_FORMAT;
         if (bit == 2 && (a->rank = ipr__st_numbers(x, dims, IPR_ARRAY_RANK)) < 0)
             return ipr__st_bad(st, a->name, "shape is no array of up to 8 sizes (whole numbers, 0 or more)");
-        if (bit == 4 && ipr__st_numbers(x, span, 2) != 2) return ipr__st_bad(st, a->name, "data_offsets are no two whole numbers");
+        if (bit == 4 && ipr__st_numbers(x, span, 2) != 2)
+            return ipr__st_bad(st, a->name, "data_offsets are no two whole numbers");
     }
     if (seen != 7) return ipr__st_bad(st, a->name, "dtype, shape or data_offsets is missing");
     for (i = 0; i < a->rank; i++) {
-        if (dims[i] > (uint64_t)PTRDIFF_MAX) return ipr__st_bad(st, a->name, "a size is over what this machine can address");
+        if (dims[i] > (uint64_t)PTRDIFF_MAX)
+            return ipr__st_bad(st, a->name, "a size is over what this machine can address");
         a->dims[i] = (ipr_index)dims[i];
     }
     return IPR_OK;
@@ -9297,12 +9494,15 @@ IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
 {
     char show[72];
     size_t n, bytes;
-    if (!ipr__shape_bytes(a->rank, a->dims, ipr_dtype_bytes(a->dtype), &n, &bytes)) return ipr__st_bad(st, a->name, "its size overflows");
+    if (!ipr__shape_bytes(a->rank, a->dims, ipr_dtype_bytes(a->dtype), &n, &bytes))
+        return ipr__st_bad(st, a->name, "its size overflows");
     if (span[0] > span[1] || span[1] > st->bytes)
-        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\": bytes %U to %U, but there are %U; is the file truncated?",
+        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
+                         "%s: tensor \"%s\": bytes %U to %U, but there are %U; is the file truncated?",
                          st->file, ipr__show(show, a->name), span[0], span[1], (uint64_t)st->bytes);
     if (span[1] - span[0] != bytes)
-        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\": its shape needs %U bytes, its data_offsets span %U",
+        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
+                         "%s: tensor \"%s\": its shape needs %U bytes, its data_offsets span %U",
                          st->file, ipr__show(show, a->name), (uint64_t)bytes, span[1] - span[0]);
     a->order = IPR_ORDER_LITTLE;
     a->data = st->data + (size_t)span[0];
@@ -9314,7 +9514,8 @@ IPR__FN int ipr__st_metadata(ipr_st *st, ipr__lex *x)
 {
     int token;
     if (st->meta.count || ipr__lex_next(x) != IPR__J_OBJECT)
-        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: __metadata__ is there twice, or is no object", st->file);
+        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: __metadata__ is there twice, or is no object",
+                         st->file);
     while ((token = ipr__lex_next(x)) == IPR__J_KEY) {
         ipr_pair *p = &st->pairs[st->meta.count++];
         p->key = ipr__st_keep(st, x);
@@ -9330,7 +9531,8 @@ IPR__FN int ipr__st_entries(ipr_st *st, const char *s, size_t n)
     ipr__lex x;
     int meta = 0;
     ipr__lex_start(&x, s, n);
-    if (ipr__lex_next(&x) != IPR__J_OBJECT) return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: the header is no JSON object", st->file);
+    if (ipr__lex_next(&x) != IPR__J_OBJECT)
+        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: the header is no JSON object", st->file);
     while (ipr__lex_next(&x) == IPR__J_KEY) {
         ipr_array *a = &st->arrays[st->count];
         uint64_t span[2];
@@ -9364,15 +9566,18 @@ IPR__FN int ipr__st_tiling(ipr_st *st)
         const ipr_array *a = &st->arrays[st->order[i]];
         uint64_t from = st->from[st->order[i]];
         if (from < at)
-            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\" starts at byte %U, inside \"%s\", which ends at %U", st->file,
+            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
+                             "%s: tensor \"%s\" starts at byte %U, inside \"%s\", which ends at %U", st->file,
                              ipr__show(s1, a->name), from, ipr__show(s2, st->arrays[st->order[i - 1]].name), at);
         if (from > at)
-            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: bytes %U to %U, before tensor \"%s\", belong to no tensor", st->file, at, from,
+            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
+                             "%s: bytes %U to %U, before tensor \"%s\", belong to no tensor", st->file, at, from,
                              ipr__show(s1, a->name));
         at += a->bytes;
     }
     if (at != st->bytes)
-        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes behind the last tensor", st->file, (uint64_t)st->bytes - at);
+        return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes behind the last tensor", st->file,
+                         (uint64_t)st->bytes - at);
     return IPR_OK;
 }
 
@@ -9405,13 +9610,15 @@ IPR__FN int ipr__st_names(ipr_st *st)
     ipr__sort(st->order, (size_t)st->count, ipr__array_name_before, st->arrays);
     ipr__st_permute(st->order, st->count, st->arrays, sizeof *st->arrays);
     for (i = 1; i < st->count; i++)
-        if (ipr__streq(st->arrays[i].name, st->arrays[i - 1].name)) return ipr__st_bad(st, st->arrays[i].name, "there are two of this name");
+        if (ipr__streq(st->arrays[i].name, st->arrays[i - 1].name))
+            return ipr__st_bad(st, st->arrays[i].name, "there are two of this name");
     for (i = 0; i < st->meta.count; i++) st->order[i] = (uint32_t)i;
     ipr__sort(st->order, (size_t)st->meta.count, ipr__pair_before, st->pairs);
     ipr__st_permute(st->order, st->meta.count, st->pairs, sizeof *st->pairs);
     for (i = 1; i < st->meta.count; i++)
         if (ipr__streq(st->pairs[i].key, st->pairs[i - 1].key))
-            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: __metadata__ has \"%s\" twice", st->file, ipr__show(show, st->pairs[i].key));
+            return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: __metadata__ has \"%s\" twice", st->file,
+                             ipr__show(show, st->pairs[i].key));
     return IPR_OK;
 }
 
@@ -9425,7 +9632,8 @@ IPR__FN int ipr__st_check_hash(ipr_st *st)
     ipr_hex(sum, 32, have);
     if (ipr__streq(want, have)) return IPR_OK;
     return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
-                     "%s: its bytes changed since it was written: sha256 %s; IPR_LOAD_NO_HASH opens it all the same", st->file, have);
+                     "%s: its bytes changed since it was written: sha256 %s; IPR_LOAD_NO_HASH opens it all the same",
+                     st->file, have);
 }
 
 /* One block for the object and all it points to, but the data. */
@@ -9434,8 +9642,10 @@ IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
     size_t a, b, t, bytes, items = IPR__MAX(k->tensors, k->pairs);
     ipr_st *st = NULL;
     char *p;
-    if (k->tensors < INT32_MAX && k->pairs < INT32_MAX && ipr__mul(k->tensors, sizeof(ipr_array) + 8, &a) && ipr__mul(k->pairs, sizeof(ipr_pair), &b) &&
-        ipr__mul(items, 4, &t) && ipr__add(a, b, &bytes) && ipr__add(bytes, t, &bytes) && ipr__add(bytes, k->text + IPR__ROUND64(sizeof *st) + 1, &bytes))
+    if (k->tensors < INT32_MAX && k->pairs < INT32_MAX &&
+        ipr__mul(k->tensors, sizeof(ipr_array) + 8, &a) && ipr__mul(k->pairs, sizeof(ipr_pair), &b) &&
+        ipr__mul(items, 4, &t) && ipr__add(a, b, &bytes) && ipr__add(bytes, t, &bytes) &&
+        ipr__add(bytes, k->text + IPR__ROUND64(sizeof *st) + 1, &bytes))
         st = (ipr_st *)ipr__alloc(c, bytes);
     if (!st) return NULL;
     ipr__zero(st, bytes);
@@ -9458,10 +9668,14 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     int bad = ipr__st_measure(r->ctx, r->name, head, n, &k);
     if (bad) { r->status = bad; return NULL; }
     st = ipr__st_block(r->ctx, &k);
-    if (!st) { r->status = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_st_open", "%s: no memory for its header", r->name); return NULL; }
+    if (!st) {
+        r->status = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_st_open", "%s: no memory for its header", r->name);
+        return NULL;
+    }
     st->file = r->name;
     st->bytes = (size_t)ipr_reader_left(r);
-    if (st->bytes != ipr_reader_left(r)) bad = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_st_open", "%s: over what this machine can address", r->name);
+    if (st->bytes != ipr_reader_left(r))
+        bad = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_st_open", "%s: over what this machine can address", r->name);
     else if (!(st->data = ipr__reader_take(r, st->bytes, &st->owned))) bad = r->status;
     if (!bad) bad = ipr__st_entries(st, head, n);
     if (!bad) bad = ipr__st_tiling(st);
@@ -9469,7 +9683,7 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     st->meta.pairs = st->pairs;
     if (!bad && !(flags & IPR_LOAD_NO_HASH)) bad = ipr__st_check_hash(st);
     st->file = "";
-    if (!bad) return st;
+    if (!bad) { ipr__reader_hand_over(r, &st->owned); return st; }
     r->status = bad;
     ipr_st_close(st);
     return NULL;
@@ -9484,12 +9698,15 @@ IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
     ipr_st *st;
     if (!r || r->status) return NULL;
     if (ipr_reader_left(r) < 8 || ipr_reader_read(r, len8, 8)) {
-        r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes are no safetensors file", r->name, r->size);
+        r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes are no safetensors file", r->name,
+                              r->size);
         return NULL;
     }
     len = ipr__ld64le(len8);
     if (len > (uint64_t)IPR__ST_HEADER_MAX || len > ipr_reader_left(r)) {
-        r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open", "%s: header of %U bytes, over 100000000 or behind the file's end at %U; truncated, or no safetensors file",
+        r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open",
+                              "%s: header of %U bytes, over 100000000 or behind the file's end at %U; truncated, or "
+                              "no safetensors file",
                               r->name, len, r->size);
         return NULL;
     }
@@ -9506,7 +9723,6 @@ IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
     ipr_st *st;
     (void)ipr_reader_file(c, &r, path);
     st = ipr_st_open(&r, flags);
-    if (st && r.owned) { st->owned = r.owned; r.owned = NULL; }     /* a pipe was read into memory: it is ours now */
     ipr_reader_close(&r);
     return st;
 }
@@ -9516,14 +9732,18 @@ IPR_API void ipr_st_close(ipr_st *st)
     ipr_ctx *c;
     if (!st) return;
     c = st->c;
-    if (st->owned) ipr_wipe(st->owned, st->bytes);      /* it may have been a secret */
+    /* perhaps a secret */
+    if (st->owned) ipr_wipe((uint8_t *)st->owned + (st->data - (const uint8_t *)st->owned), st->bytes);
     ipr__free(c, st->owned);
     ipr_wipe(st, st->block);
     ipr__free(c, st);
 }
 
 IPR_API int ipr_st_count(const ipr_st *st) { return st ? st->count : 0; }
-IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i) { return st && i >= 0 && i < st->count ? &st->arrays[i] : NULL; }
+IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i)
+{
+    return st && i >= 0 && i < st->count ? &st->arrays[i] : NULL;
+}
 IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st) { return st ? &st->meta : NULL; }
 
 IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
@@ -9665,12 +9885,16 @@ IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
     int i, found;
     missing.text.buf = b1; missing.text.cap = sizeof b1; missing.text.len = 0; missing.count = 0;
     extra.text.buf = b2; extra.text.cap = sizeof b2; extra.text.len = 0; extra.count = 0;
-    for (i = 0; i < p->count; i++) if (!ipr_st_find(st, ipr_params_name(p, i))) ipr__names_add(&missing, ipr_params_name(p, i));
-    for (i = 0; i < st->count; i++) if (!ipr_params_find(p, st->arrays[i].name)) ipr__names_add(&extra, st->arrays[i].name);
+    for (i = 0; i < p->count; i++)
+        if (!ipr_st_find(st, ipr_params_name(p, i))) ipr__names_add(&missing, ipr_params_name(p, i));
+    for (i = 0; i < st->count; i++)
+        if (!ipr_params_find(p, st->arrays[i].name)) ipr__names_add(&extra, st->arrays[i].name);
     found = p->count - missing.count;
     if ((missing.count && !(flags & IPR_LOAD_MISSING)) || (extra.count && !(flags & IPR_LOAD_EXTRA)))
-        return ipr__fail(p->c, IPR_E_MISSING, "ipr_params_load", "%d of %d parameters are in the file; missing: %s; unexpected: %s",
-                         found, p->count, missing.count ? ipr__names_end(&missing) : "none", extra.count ? ipr__names_end(&extra) : "none");
+        return ipr__fail(p->c, IPR_E_MISSING, "ipr_params_load",
+                         "%d of %d parameters are in the file; missing: %s; unexpected: %s",
+                         found, p->count, missing.count ? ipr__names_end(&missing) : "none",
+                         extra.count ? ipr__names_end(&extra) : "none");
     return IPR_OK;
 }
 
@@ -9681,16 +9905,19 @@ IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *
     int i, same = ipr_rank(t) == a->rank;
     for (i = 0; i < a->rank && same; i++) same = ipr_dim(t, i) == a->dims[i];
     if (!same)
-        return ipr__fail(c, IPR_E_SHAPE, "ipr_params_load", "\"%s\" is %s in the file, %s in the model", ipr__show(show, a->name),
+        return ipr__fail(c, IPR_E_SHAPE, "ipr_params_load", "\"%s\" is %s in the file, %s in the model",
+                         ipr__show(show, a->name),
                          ipr__array_shape(a, s1), ipr__shape(t, s2));
     if (ipr__dtypes[a->dtype].kind != 'f')
-        return ipr__fail(c, IPR_E_FORMAT, "ipr_params_load", "\"%s\" is %s in the file; parameters are floating point", ipr__show(show, a->name),
+        return ipr__fail(c, IPR_E_FORMAT, "ipr_params_load", "\"%s\" is %s in the file; parameters are floating point",
+                         ipr__show(show, a->name),
                          ipr_dtype_name(a->dtype));
     if (a->dtype == IPR_DT_F64 && !IPR_REAL_IS_DOUBLE) {
         size_t k, n = (size_t)ipr_count(t);
         for (k = 0; k < n; k++)
             if (!ipr__fits_float(ipr__array_double(a, k)))
-                return ipr__fail(c, IPR_E_RANGE, "ipr_params_load", "\"%s\": element %U, %g, does not fit a float", ipr__show(show, a->name),
+                return ipr__fail(c, IPR_E_RANGE, "ipr_params_load", "\"%s\": element %U, %g, does not fit a float",
+                                 ipr__show(show, a->name),
                                  (uint64_t)k, ipr__array_double(a, k));
     }
     return ipr_read(c, t) ? IPR_OK : ipr_status(c);
@@ -9706,7 +9933,8 @@ IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
     if (!st) return ipr__fail(c, IPR_E_ARG, "ipr_params_from", "the opened file is NULL");
     if (ipr__params_match_names(p, st, flags)) return ipr_status(c);
     for (i = 0; i < p->count; i++)
-        if ((a = ipr_st_find(st, ipr_params_name(p, i))) != NULL && ipr__params_match(c, ipr_params_at(p, i), a)) return ipr_status(c);
+        if ((a = ipr_st_find(st, ipr_params_name(p, i))) != NULL && ipr__params_match(c, ipr_params_at(p, i), a))
+            return ipr_status(c);
     for (i = 0; i < p->count; i++)      /* nothing can fail from here on */
         if ((a = ipr_st_find(st, ipr_params_name(p, i))) != NULL)
             (void)ipr__array_floats(a, (size_t)ipr_array_count(a), IPR_DT_REAL, ipr_write(c, ipr_params_at(p, i), 0));
@@ -9762,7 +9990,8 @@ IPR__FN const char *ipr__idx_looks_like(const uint8_t *p, size_t n)
 {
     if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) return "this is gzip: run make data, or gunzip it first";
     if (n >= 2 && p[0] == 'P' && p[1] == 'K') return "this is a zip archive: run make data, or unzip it first";
-    if (n >= 1 && (p[0] == '<' || p[0] == '{')) return "this is a web page, not data: the download failed; run make data";
+    if (n >= 1 && (p[0] == '<' || p[0] == '{'))
+        return "this is a web page, not data: the download failed; run make data";
     return "no IDX file: it must start with 0 0 type rank";
 }
 
@@ -9791,7 +10020,8 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
     have = ipr_reader_left(r) < 4 ? (size_t)ipr_reader_left(r) : 4;
     if (ipr_reader_read(r, head, have)) return r->status;
     if (have < 4 || head[0] || head[1] || !ipr__idx_dtype(head[2]) || head[3] > IPR_ARRAY_RANK)
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_idx_read", "%s: %s", r->name, ipr__idx_looks_like(head, have));
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_idx_read", "%s: %s", r->name,
+                                     ipr__idx_looks_like(head, have));
     out->dtype = ipr__idx_dtype(head[2]);
     out->order = IPR_ORDER_BIG;
     out->rank = head[3];
@@ -9801,7 +10031,8 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
         d = ipr__ld32be(dim);
         out->dims[i] = d > (uint32_t)INT32_MAX ? -1 : (ipr_index)d;     /* -1 is refused below */
     }
-    if (!ipr__shape_bytes(out->rank, out->dims, ipr_dtype_bytes(out->dtype), &n, &bytes) || bytes != ipr_reader_left(r)) {
+    if (!ipr__shape_bytes(out->rank, out->dims, ipr_dtype_bytes(out->dtype), &n, &bytes) ||
+        bytes != ipr_reader_left(r)) {
         char shape[96];
         return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_idx_read",
                                      "%s: its header says %s %s, but %U bytes follow; truncated, or not whole", r->name,
@@ -9809,13 +10040,15 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
     }
     out->data = ipr__reader_take(r, bytes, &out->owned);
     out->bytes = bytes;
+    if (out->data) ipr__reader_hand_over(r, &out->owned);
     return r->status;
 }
 
 /* ---- data sets ---- */
 
 /* The object with its names behind it, shape checked, without items. */
-IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *name, const char *source, ipr_index count, int rank,
+IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *name, const char *source,
+                                       ipr_index count, int rank,
                                        const ipr_index *dims)
 {
     size_t item, bytes, nn = name ? ipr__strlen(name) + 1 : 1, ns = source ? ipr__strlen(source) + 1 : 1;
@@ -9824,8 +10057,10 @@ IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *n
     int i;
     if (ipr_status(c)) return NULL;
     if (count < 0 || count > (ipr_index)INT32_MAX || rank < 1 || rank > IPR_MAX_RANK - 1 || !dims ||
-        !ipr__shape_bytes(rank, dims, 1, &item, &bytes) || item == 0 || (size_t)count > (size_t)PTRDIFF_MAX / sizeof(ipr_real) / item) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%I items of %d dimensions: items have 1 to %d, none 0, and all must fit in memory", count, rank,
+        !ipr__shape_bytes(rank, dims, 1, &item, &bytes) || item == 0 ||
+        (size_t)count > (size_t)PTRDIFF_MAX / sizeof(ipr_real) / item) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%I items of %d dimensions: items have 1 to %d, none 0, and all must fit "
+                        "in memory", count, rank,
                         IPR_MAX_RANK - 1);
         return NULL;
     }
@@ -9854,7 +10089,8 @@ IPR__FN int ipr__dataset_labels(ipr_dataset *d, const char *fn, const int32_t *l
     d->labels = labels;
     for (i = 0; i < d->count; i++) {
         if (labels[i] < 0 || (classes > 0 && labels[i] >= classes) || labels[i] == INT32_MAX)
-            return ipr__fail(d->ctx, IPR_E_RANGE, fn, "label %d of item %I is not in 0..classes - 1", (int)labels[i], i);
+            return ipr__fail(d->ctx, IPR_E_RANGE, fn, "label %d of item %I is not in 0..classes - 1", (int)labels[i],
+                             i);
         if (labels[i] > most) most = labels[i];
     }
     d->classes = classes > 0 ? classes : (int)most + 1;
@@ -9869,14 +10105,18 @@ IPR__FN const void *ipr__dataset_copy(ipr_dataset *d, const void *src, size_t n,
     return *own;
 }
 
-IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const void *items, size_t size, const int32_t *labels, int classes,
+IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const void *items, size_t size,
+                                       const int32_t *labels, int classes,
                                        int flags)
 {
     const void *at = items;
     int bad = 0;
     if (!d) return NULL;
     if (!items && d->count) bad = ipr__fail(d->ctx, IPR_E_ARG, fn, "items is NULL");
-    else if (!(flags & IPR_DATA_BORROW)) bad = !(at = ipr__dataset_copy(d, items, (size_t)d->count * (size_t)d->item * size, &d->own_items));
+    else if (!(flags & IPR_DATA_BORROW)) {
+        at = ipr__dataset_copy(d, items, (size_t)d->count * (size_t)d->item * size, &d->own_items);
+        bad = !at;
+    }
     if (size == 1) d->u8 = (const uint8_t *)at;
     else d->real = (const ipr_real *)at;
     if (!bad && labels) bad = !ipr__dataset_copy(d, labels, (size_t)d->count * sizeof *labels, &d->own_labels);
@@ -9887,14 +10127,16 @@ IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const voi
 }
 
 IPR_API ipr_dataset *ipr_dataset_u8(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                    const ipr_index *dims, const uint8_t *items, const int32_t *labels, int classes, int flags)
+                                    const ipr_index *dims, const uint8_t *items, const int32_t *labels, int classes,
+                                    int flags)
 {
     ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_u8", name, source, count, rank, dims);
     return ipr__dataset_fill(d, "ipr_dataset_u8", items, 1, labels, classes, flags);
 }
 
 IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                      const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes, int flags)
+                                      const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes,
+                                      int flags)
 {
     ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_real", name, source, count, rank, dims);
     return ipr__dataset_fill(d, "ipr_dataset_real", items, sizeof(ipr_real), labels, classes, flags);
@@ -9902,13 +10144,13 @@ IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *
 
 IPR_API void ipr_dataset_free(ipr_dataset *ds)
 {
-    ipr_dataset *base;
-    if (!ds || --ds->refs > 0) return;
-    base = ds->base;
-    ipr__free(ds->ctx, ds->own_items);
-    ipr__free(ds->ctx, ds->own_labels);
-    ipr__free(ds->ctx, ds);
-    if (base) ipr_dataset_free(base);   /* one level: views are made of bases only */
+    while (ds && --ds->refs == 0) {     /* a view, then the base it kept alive */
+        ipr_dataset *base = ds->base;
+        ipr__free(ds->ctx, ds->own_items);
+        ipr__free(ds->ctx, ds->own_labels);
+        ipr__free(ds->ctx, ds);
+        ds = base;
+    }
 }
 
 /* The item's place in the base, -1 if there is none. */
@@ -9943,9 +10185,11 @@ IPR__FN ipr_dataset *ipr__dataset_arrays(ipr_ctx *c, const char *name, const cha
     ipr_dataset *d = NULL;
     int bad = ipr_status(c);
     if (!bad && (x->dtype != IPR_DT_U8 || x->rank < 2))
-        bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: images are bytes of rank 2 or more; this is %s of rank %d", source, ipr_dtype_name(x->dtype), x->rank);
+        bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: images are bytes of rank 2 or more; this is %s of rank %d", source,
+                        ipr_dtype_name(x->dtype), x->rank);
     if (!bad && y && (y->rank != 1 || y->dims[0] != x->dims[0]))
-        bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: %I images, and labels of rank %d, %I of them; do the two files belong together?",
+        bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: %I images, and labels of rank %d, %I of them; do the two files "
+                        "belong together?",
                         source, x->dims[0], y->rank, y->rank ? y->dims[0] : 0);
     if (!bad) d = ipr__dataset_make(c, fn, name ? name : "idx", source, x->dims[0], x->rank - 1, x->dims + 1);
     if (d) {
@@ -9970,11 +10214,11 @@ IPR_API ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *i
     ipr_reader r;
     ipr_array x = IPR_ZERO, y = IPR_ZERO;
     (void)ipr_reader_file(c, &r, images_path);
-    if (!ipr_idx_read(&r, &x) && r.owned && !x.owned) { x.owned = r.owned; r.owned = NULL; }    /* a pipe, read into memory */
+    (void)ipr_idx_read(&r, &x);
     ipr_reader_close(&r);
     if (labels_path && !ipr_status(c)) {
         (void)ipr_reader_file(c, &r, labels_path);
-        if (!ipr_idx_read(&r, &y) && r.owned && !y.owned) { y.owned = r.owned; r.owned = NULL; }
+        (void)ipr_idx_read(&r, &y);
         ipr_reader_close(&r);
     }
     return ipr__dataset_arrays(c, name, images_path, &x, labels_path ? &y : NULL);
@@ -10029,7 +10273,8 @@ IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_
     for (i = 0; v && i < n; i++) {
         ipr_index k = ipr__dataset_at(ds, idx ? (ipr_index)idx[i] : i);
         if (k >= 0) { ((uint32_t *)v->own_items)[i] = (uint32_t)k; continue; }
-        (void)ipr__fail(ds->ctx, IPR_E_RANGE, "ipr_dataset_view", "item %U of a data set of %I", (uint64_t)idx[i], ds->count);
+        (void)ipr__fail(ds->ctx, IPR_E_RANGE, "ipr_dataset_view", "item %U of a data set of %I", (uint64_t)idx[i],
+                        ds->count);
         ipr_dataset_free(v);
         v = NULL;
     }
@@ -10055,24 +10300,28 @@ IPR__FN ipr_dataset *ipr__marked(ipr_dataset *ds, const uint8_t *mark, int want,
 {
     ipr_dataset *v = ipr__dataset_window(ds, n);
     ipr_index i, k = 0;
-    for (i = 0; v && i < ds->count; i++) if (mark[i] == want) ((uint32_t *)v->own_items)[k++] = (uint32_t)ipr__dataset_at(ds, i);
+    for (i = 0; v && i < ds->count; i++)
+        if (mark[i] == want) ((uint32_t *)v->own_items)[k++] = (uint32_t)ipr__dataset_at(ds, i);
     return v;
 }
 
 /* quota[k]: items in class k on entry, items to draw on the way out. Too few of a class is an error. */
-IPR__FN int ipr__quotas(const ipr_dataset *ds, const char *fn, ipr_index per_class, double share, ipr_index *quota, int classes)
+IPR__FN int ipr__quotas(const ipr_dataset *ds, const char *fn, ipr_index per_class, double share, ipr_index *quota,
+                        int classes)
 {
     int k;
     for (k = 0; k < classes; k++) {
         if (per_class < 0) quota[k] = (ipr_index)((double)quota[k] * share + 0.5);
         else if (quota[k] < per_class)
-            return ipr__fail(ds->ctx, IPR_E_RANGE, fn, "%I items of class %d are wanted, the data set has %I", per_class, k, quota[k]);
+            return ipr__fail(ds->ctx, IPR_E_RANGE, fn, "%I items of class %d are wanted, the data set has %I",
+                             per_class, k, quota[k]);
         else quota[k] = per_class;
     }
     return IPR_OK;
 }
 
-IPR__FN ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index per_class, double share, uint64_t seed, ipr_dataset **rest)
+IPR__FN ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index per_class, double share, uint64_t seed,
+                                   ipr_dataset **rest)
 {
     ipr_ctx *c = ds->ctx;
     int classes = ds->labels ? ds->classes : 1;
@@ -10101,7 +10350,10 @@ IPR_API ipr_dataset *ipr_dataset_take(ipr_dataset *ds, ipr_index per_class, uint
 {
     if (rest) *rest = NULL;
     if (!ds || ipr_status(ds->ctx)) return NULL;
-    if (per_class < 0) { (void)ipr__fail(ds->ctx, IPR_E_ARG, "ipr_dataset_take", "%I items a class", per_class); return NULL; }
+    if (per_class < 0) {
+        (void)ipr__fail(ds->ctx, IPR_E_ARG, "ipr_dataset_take", "%I items a class", per_class);
+        return NULL;
+    }
     return ipr__stratify(ds, "ipr_dataset_take", per_class, 0, seed, rest);
 }
 
@@ -10126,7 +10378,8 @@ IPR__FN void ipr__byte_table(ipr_real table[256])
 }
 
 /* Row t of item k goes to dst + t * step: step = row for batch-major, B * row for time-major. */
-IPR__FN void ipr__gather(const ipr_dataset *ds, ipr_index k, ipr_index row, ipr_index step, const ipr_real *table, ipr_real *dst)
+IPR__FN void ipr__gather(const ipr_dataset *ds, ipr_index k, ipr_index row, ipr_index step, const ipr_real *table,
+                         ipr_real *dst)
 {
     ipr_index t, i;
     for (t = 0; t < ds->item; t += row, dst += step) {
@@ -10154,7 +10407,8 @@ IPR__FN int ipr__batch_make(ipr_ctx *c, const ipr_dataset *ds, ipr_index n, int 
     return ipr_status(c);
 }
 
-IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y)
+IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout, ipr_tensor **x,
+                      ipr_tensor **y)
 {
     ipr_real table[256], *dst;
     int32_t *labels = NULL;
@@ -10163,11 +10417,13 @@ IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ip
     if (y) *y = ipr__poison(c);
     if (ipr_status(c)) return ipr_status(c);
     if (!ds || !x || n < 1 || (layout != IPR_BATCH_MAJOR && layout != IPR_TIME_MAJOR))
-        return ipr__fail(c, IPR_E_ARG, "ipr_batch", "ds or x is NULL, the batch is empty, or layout %d is not one there is", layout);
+        return ipr__fail(c, IPR_E_ARG, "ipr_batch", "ds or x is NULL, the batch is empty, or layout %d is not one "
+                         "there is", layout);
     if (y && !ds->labels) return ipr__fail(c, IPR_E_MISSING, "ipr_batch", "%s has no labels; give y = NULL", ds->name);
     for (i = 0; i < n; i++)
         if (ipr__dataset_at(ds, idx ? (ipr_index)idx[i] : i) < 0)
-            return ipr__fail(c, IPR_E_RANGE, "ipr_batch", "item %I of a data set of %I", idx ? (ipr_index)idx[i] : i, ds->count);
+            return ipr__fail(c, IPR_E_RANGE, "ipr_batch", "item %I of a data set of %I",
+                             idx ? (ipr_index)idx[i] : i, ds->count);
     if (ipr__batch_make(c, ds, n, layout, x, y)) return ipr_status(c);
     dst = ipr_write(c, *x, 0);
     if (y) labels = ipr_write_i32(c, *y, 0);
@@ -10215,7 +10471,8 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
         int pass, i;
         for (pass = 0; pass < 2; pass++)
             for (i = 0; i < nroots; i++)
-                if (roots[i] && roots[i][0] && ipr__data_try(roots[i], name, pass ? ".gz" : "", out, cap)) return pass ? IPR_E_FORMAT : IPR_OK;
+                if (roots[i] && roots[i][0] && ipr__data_try(roots[i], name, pass ? ".gz" : "", out, cap))
+                    return pass ? IPR_E_FORMAT : IPR_OK;
     }
 #endif
     return IPR_E_MISSING;
@@ -10226,14 +10483,16 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
 enum { IPR__IMAGE_MAX = 1 << 24 };      /* pixels a side: products of sides and weights stay inside 64 bits */
 
 /* Pixels for an image of this size; NULL on error. */
-IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_index width, ipr_index height, int channels)
+IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_index width, ipr_index height,
+                                 int channels)
 {
     size_t bytes;
     ipr__zero(im, sizeof *im);
     if (ipr_status(c)) return NULL;
     if (width < 1 || height < 1 || width > IPR__IMAGE_MAX || height > IPR__IMAGE_MAX ||
         !ipr__mul((size_t)width, (size_t)height, &bytes) || !ipr__mul(bytes, (size_t)channels, &bytes)) {
-        (void)ipr__fail(c, IPR_E_RANGE, fn, "an image of %I by %I; sides are 1 to %d", width, height, (int)IPR__IMAGE_MAX);
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "an image of %I by %I; sides are 1 to %d", width, height,
+                        (int)IPR__IMAGE_MAX);
         return NULL;
     }
     im->owned = ipr__alloc(c, bytes);
@@ -10248,7 +10507,8 @@ IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_
 IPR__FN int ipr__image_check(ipr_ctx *c, const char *fn, const ipr_image *im)
 {
     if (ipr_status(c)) return ipr_status(c);
-    if (im && im->px && im->width > 0 && im->height > 0 && im->width <= IPR__IMAGE_MAX && im->height <= IPR__IMAGE_MAX &&
+    if (im && im->px && im->width > 0 && im->height > 0 && im->width <= IPR__IMAGE_MAX &&
+        im->height <= IPR__IMAGE_MAX &&
         (im->channels == 1 || im->channels == 3)) return IPR_OK;
     return ipr__fail(c, IPR_E_ARG, fn, "the image is NULL or empty, or has not 1 or 3 channels");
 }
@@ -10278,7 +10538,13 @@ IPR__FN ipr_index ipr__pnm_number(ipr_reader *r)
     return digits && (ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r') ? v : -1;
 }
 
-/* Raster to 0..255, rounded to nearest; samples over one byte are big-endian. */
+/* A sample to 0..255, rounded to nearest; one over maxval counts as maxval. */
+IPR__FN uint8_t ipr__pnm_scale(ipr_index v, ipr_index maxval)
+{
+    return (uint8_t)((IPR__MIN(v, maxval) * 255 + maxval / 2) / maxval);
+}
+
+/* The raster; samples over one byte are big-endian. */
 IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxval)
 {
     uint8_t chunk[512];
@@ -10286,7 +10552,7 @@ IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxv
     if (maxval < 256) {
         if (ipr_reader_read(r, px, n)) return r->status;
         for (i = 0; maxval != 255 && i < n; i++)
-            px[i] = (uint8_t)((IPR__MIN((ipr_index)px[i], maxval) * 255 + maxval / 2) / maxval);
+            px[i] = ipr__pnm_scale(px[i], maxval);
         return IPR_OK;
     }
     for (i = 0; i < n; i += k) {
@@ -10294,7 +10560,7 @@ IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxv
         k = IPR__MIN(n - i, sizeof chunk / 2);
         if (ipr_reader_read(r, chunk, k * 2)) return r->status;
         for (at = 0; at < k; at++)
-            px[i + at] = (uint8_t)((IPR__MIN((ipr_index)ipr__ld16be(chunk + 2 * at), maxval) * 255 + maxval / 2) / maxval);
+            px[i + at] = ipr__pnm_scale(ipr__ld16be(chunk + 2 * at), maxval);
     }
     return IPR_OK;
 }
@@ -10312,18 +10578,21 @@ IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out)
     if (r->status) return r->status;
     if (ipr_reader_left(r) >= 2 && ipr_reader_read(r, head, 2)) return r->status;
     if (head[0] != 'P' || (head[1] != '5' && head[1] != '6'))
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read", "%s: no binary PGM or PPM (P5 or P6); convert it first", r->name);
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read",
+                                     "%s: no binary PGM or PPM (P5 or P6); convert it first", r->name);
     channels = head[1] == '5' ? 1 : 3;
     w = ipr__pnm_number(r);
     h = w < 1 ? -1 : ipr__pnm_number(r);
     maxval = h < 1 ? -1 : ipr__pnm_number(r);
     if (r->status) return r->status;
     if (maxval < 1 || maxval > 65535)
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read", "%s: its header has no width, height (1 to %d) and maxval (1 to 65535)",
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read",
+                                     "%s: its header has no width, height (1 to %d) and maxval (1 to 65535)",
                                      r->name, (int)IPR__IMAGE_MAX);
     /* 2^24 squared, times 6 at most, stays inside 64 bits */
     if ((uint64_t)w * (uint64_t)h * (uint64_t)channels * (maxval > 255 ? 2u : 1u) > ipr_reader_left(r))
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read", "%s: %I by %I pixels, but %U bytes follow; is it truncated?",
+        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read",
+                                     "%s: %I by %I pixels, but %U bytes follow; is it truncated?",
                                      r->name, w, h, ipr_reader_left(r));
     px = ipr__image_make(r->ctx, "ipr_image_read", out, w, h, channels);
     n = (size_t)w * (size_t)h * (size_t)channels;
@@ -10339,7 +10608,8 @@ IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out)
     (void)ipr_reader_file(c, &r, path);
     status = ipr_image_read(&r, out);
     if (!status && ipr_reader_left(&r)) {
-        status = ipr__fail(c, IPR_E_FORMAT, "ipr_image_load", "%s: %U bytes behind the image", path, ipr_reader_left(&r));
+        status = ipr__fail(c, IPR_E_FORMAT, "ipr_image_load", "%s: %U bytes behind the image", path,
+                           ipr_reader_left(&r));
         ipr_image_free(c, out);
     }
     ipr_reader_close(&r);
@@ -10404,26 +10674,36 @@ IPR__FN uint64_t ipr__box_weight(ipr_index i, ipr_index x, ipr_index n, ipr_inde
     return to > from ? (uint64_t)(to - from) : 0;
 }
 
-/* Exact area means. Sums stay below 255 * 2^24 * 2^24 < 2^64: the weights of a row add up to n. */
-IPR__FN void ipr__resize_box(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
+/* Sum over the area of new pixel (x, y), channel k, weighted by overlap: below 255 * 2^24 * 2^24, inside 64 bits. */
+IPR__FN uint64_t ipr__box_sum(const ipr_image *im, ipr_index x, ipr_index y, ipr_index width, ipr_index height,
+                             ipr_index k)
 {
-    ipr_index x, y, i, j, k, ch = im->channels;
-    uint64_t all = (uint64_t)im->width * (uint64_t)im->height;
-    for (y = 0; y < height; y++)
-        for (x = 0; x < width; x++)
-            for (k = 0; k < ch; k++) {
-                uint64_t sum = 0;
-                for (j = (ipr_index)((int64_t)y * im->height / height); j < im->height && (int64_t)j * height < ((int64_t)y + 1) * im->height; j++) {
-                    uint64_t row = 0;
-                    for (i = (ipr_index)((int64_t)x * im->width / width); i < im->width && (int64_t)i * width < ((int64_t)x + 1) * im->width; i++)
-                        row += ipr__box_weight(i, x, im->width, width) * im->px[(j * im->width + i) * ch + k];
-                    sum += row * ipr__box_weight(j, y, im->height, height);
-                }
-                *dst++ = (uint8_t)((sum + all / 2) / all);
-            }
+    ipr_index i0 = (ipr_index)((int64_t)x * im->width / width), j0 = (ipr_index)((int64_t)y * im->height / height);
+    ipr_index i1 = (ipr_index)((((int64_t)x + 1) * im->width + width - 1) / width);
+    ipr_index j1 = (ipr_index)((((int64_t)y + 1) * im->height + height - 1) / height), i, j;
+    uint64_t sum = 0;
+    for (j = j0; j < j1; j++) {
+        uint64_t row = 0;
+        for (i = i0; i < i1; i++)
+            row += ipr__box_weight(i, x, im->width, width) * im->px[(j * im->width + i) * im->channels + k];
+        sum += row * ipr__box_weight(j, y, im->height, height);
+    }
+    return sum;
 }
 
-IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter, ipr_image *out)
+/* Exact area means, rounded to nearest: the weights of a pixel add up to the old width times the old height. */
+IPR__FN void ipr__resize_box(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
+{
+    uint64_t all = (uint64_t)im->width * (uint64_t)im->height;
+    ipr_index x, y, k;
+    for (y = 0; y < height; y++)
+        for (x = 0; x < width; x++)
+            for (k = 0; k < im->channels; k++)
+                *dst++ = (uint8_t)((ipr__box_sum(im, x, y, width, height, k) + all / 2) / all);
+}
+
+IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter,
+                             ipr_image *out)
 {
     uint8_t *px;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_image_resize", "out is NULL");
@@ -10479,7 +10759,8 @@ IPR_API int ipr_dataset_image(const ipr_dataset *ds, ipr_index i, ipr_image *out
     ipr__zero(out, sizeof *out);
     if (!ds) return IPR_E_ARG;
     if (!px || !(ds->rank == 2 || colour || lead))
-        return ipr__fail(ds->ctx, IPR_E_ARG, "ipr_dataset_image", "%s: item %I is out of range, or no bytes [H,W], [1,H,W] or [H,W,3]", ds->name, i);
+        return ipr__fail(ds->ctx, IPR_E_ARG, "ipr_dataset_image",
+                         "%s: item %I is out of range, or no bytes [H,W], [1,H,W] or [H,W,3]", ds->name, i);
     out->height = ds->dims[lead];
     out->width = ds->dims[lead + 1];
     out->channels = colour ? 3 : 1;
@@ -10539,7 +10820,10 @@ IPR__FN int32_t ipr__bell(ipr_rng *r, int32_t unit)
     return s * unit / 148;
 }
 
-IPR__FN int32_t ipr__between(ipr_rng *r, int32_t lo, int32_t hi) { return lo + (int32_t)ipr_rng_below(r, (uint32_t)(hi - lo + 1)); }
+IPR__FN int32_t ipr__between(ipr_rng *r, int32_t lo, int32_t hi)
+{
+    return lo + (int32_t)ipr_rng_below(r, (uint32_t)(hi - lo + 1));
+}
 
 /* Floor of the square root, one bit at a time. */
 IPR__FN uint32_t ipr__isqrt(uint32_t v)
@@ -10606,7 +10890,8 @@ IPR__FN void ipr__pen_stroke(ipr__pen *p, int32_t pt[16][2], int n)
         for (j = 0; j < 4; j++)
             for (axis = 0; axis < 2; axis++) {
                 int at = i - 1 + j;
-                q[j][axis] = at < 0 ? 2 * pt[0][axis] - pt[1][axis] : at >= n ? 2 * pt[n - 1][axis] - pt[n - 2][axis] : pt[at][axis];
+                q[j][axis] = at < 0 ? 2 * pt[0][axis] - pt[1][axis] : at >= n ? 2 * pt[n - 1][axis] - pt[n - 2][axis]
+                    : pt[at][axis];
             }
         last[0] = q[1][0];
         last[1] = q[1][1];
@@ -10720,6 +11005,7 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784])
 {
     int label = ipr__digit_label(seed, i);
     ipr_rng r = ipr_rng_make(seed, IPR__STREAM_DATA, 3);
+    int32_t ink, noise;
     ipr__pen p;
     r.index = i * 512;      /* a digit uses fewer than 512 blocks of four words */
     ipr__zero(out, 784);
@@ -10729,7 +11015,9 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784])
     ipr__pen_style(&p);
     ipr__pen_glyph(&p, ipr__glyph(label, (int)ipr_rng_below(&r, ipr__glyph_styles[label])));
     ipr__soften(out, ipr__between(&r, 0, 12));
-    ipr__grain(out, &r, ipr__between(&r, 150, 255), ipr__between(&r, 0, 44));
+    noise = ipr__between(&r, 0, 44);    /* one draw a statement: C does not order arguments */
+    ink = ipr__between(&r, 150, 255);
+    ipr__grain(out, &r, ink, noise);
     return label;
 }
 
@@ -10748,7 +11036,8 @@ IPR_API ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t firs
 {
     const ipr_index dims[2] = { 28, 28 };
     ipr__digits_job job;
-    ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_digits", "digits", "built-in rendered digits (no files)", count, 2, dims);
+    ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_digits", "digits", "built-in rendered digits (no files)", count,
+                                       2, dims);
     if (!d) return NULL;
     d->own_items = ipr__alloc(c, (size_t)count * 784 + 1);
     d->own_labels = ipr__alloc(c, ((size_t)count + 1) * sizeof(int32_t));

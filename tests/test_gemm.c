@@ -11,8 +11,8 @@ typedef struct gm_isa {
                  ipr_index, int, ipr_real *, ipr_index, void *);
     size_t (*pb_bytes)(ipr_index, ipr_index);
     void (*pack)(ipr_index, ipr_index, const ipr_real *, ipr_index, ipr_index, void *);
-    void (*gemm_pb)(ipr_index, ipr_index, ipr_index, const ipr_real *, ipr_index, ipr_index, const void *, int, ipr_real *,
-                    ipr_index, void *);
+    void (*gemm_pb)(ipr_index, ipr_index, ipr_index, const ipr_real *, ipr_index, ipr_index, const void *, int,
+                    ipr_real *, ipr_index, void *);
     int fused;
 } gm_isa;
 
@@ -77,7 +77,8 @@ typedef struct gm_case {
 } gm_case;
 
 /* layout 0: unit columns, 1: transposed, 2: both strides odd */
-static void gm_strides(int layout, ipr_index rows, ipr_index cols, ipr_index pad, ipr_index *rs, ipr_index *cs, size_t *len)
+static void gm_strides(int layout, ipr_index rows, ipr_index cols, ipr_index pad, ipr_index *rs, ipr_index *cs,
+                       size_t *len)
 {
     if (layout == 0) { *rs = cols + pad; *cs = 1; }
     else if (layout == 1) { *rs = 1; *cs = rows + pad; }
@@ -156,7 +157,8 @@ static int gm_right(const gm_isa *s, const gm_case *g, const ipr_real *c)
                 if (want != c[i * g->ldc + j]) return 0;
             }
         }
-        for (j = g->n; j < g->ldc; j++) if (ipr__memcmp(&c[i * g->ldc + j], &g->c0[i * g->ldc + j], sizeof *c)) return 0;
+        for (j = g->n; j < g->ldc; j++)
+            if (ipr__memcmp(&c[i * g->ldc + j], &g->c0[i * g->ldc + j], sizeof *c)) return 0;
     }
     return 1;
 }
@@ -194,7 +196,8 @@ TEST(gemm_small)
     gm_seed = 1;
     for (t = 0; t < 67; t++) gm_check(t + 1, 67 - t, 1 + t * 7 % 67, t % 3, t / 3 % 3, t % 2 * 3, t / 2 % 2);
     for (t = 0; t < 400; t++)
-        gm_check(1 + gm_below(67), 1 + gm_below(67), 1 + gm_below(67), gm_below(3), gm_below(3), gm_below(5), gm_below(2));
+        gm_check(1 + gm_below(67), 1 + gm_below(67), 1 + gm_below(67), gm_below(3), gm_below(3), gm_below(5),
+                 gm_below(2));
 }
 
 TEST(gemm_empty)
@@ -218,8 +221,8 @@ TEST(gemm_empty)
 /* Sizes that cross every block boundary; fewer where the checking is slow. */
 TEST(gemm_blocks)
 {
-    static const ipr_index s[][3] = { { 30, 40, 900 }, { 3, 1100, 20 }, { 470, 18, 30 }, { 140, 20, 530 }, { 9, 1300, 270 },
-                                      { 130, 70, 40 }, { 1, 500, 400 }, { 500, 1, 400 } };
+    static const ipr_index s[][3] = { { 30, 40, 900 }, { 3, 1100, 20 }, { 470, 18, 30 }, { 140, 20, 530 },
+                                      { 9, 1300, 270 }, { 130, 70, 40 }, { 1, 500, 400 }, { 500, 1, 400 } };
     int i, l;
     gm_seed = 2;
     for (i = 0; i < (int)(sizeof s / sizeof *s); i++) for (l = 0; l < 2; l++)
@@ -232,7 +235,8 @@ TEST(gemm_pieces)
     int w, t;
     gm_seed = 3;
     for (t = 0; t < 12; t++) {
-        gm_case g = gm_make(20 + gm_below(150), 20 + gm_below(150), 1 + gm_below(t < 4 ? 700 : 60), t % 3, t / 3 % 3, 1, t % 2);
+        const ipr_index m = 20 + gm_below(150), n = 20 + gm_below(150), k = 1 + gm_below(t < 4 ? 700 : 60);
+        gm_case g = gm_make(m, n, k, t % 3, t / 3 % 3, 1, t % 2);
         for (w = 0; w < GM_ISAS; w++) {
             ipr_real *whole, *part;
             int r;
@@ -240,16 +244,17 @@ TEST(gemm_pieces)
             whole = gm_run(&gm_all[w], &g, 0);
             for (r = 0; r < 8; r++) {
                 const ipr_index i = gm_below((int)g.m), j = gm_below((int)g.n);
-                const ipr_index m = 1 + gm_below((int)(g.m - i)), n = 1 + gm_below((int)(g.n - j));
-                gm_ws ws = gm_ws_new(gm_all[w].ws(m, n, g.k));
+                const ipr_index pm = 1 + gm_below((int)(g.m - i)), pn = 1 + gm_below((int)(g.n - j));
+                gm_ws ws = gm_ws_new(gm_all[w].ws(pm, pn, g.k));
                 ipr_index x, y;
                 int same = 1;
                 part = gm_copy(&g);
-                gm_all[w].gemm(m, n, g.k, g.a + i * g.ra, g.ra, g.ca, g.b + j * g.cb, g.rb, g.cb, g.acc,
+                gm_all[w].gemm(pm, pn, g.k, g.a + i * g.ra, g.ra, g.ca, g.b + j * g.cb, g.rb, g.cb, g.acc,
                                part + i * g.ldc + j, g.ldc, ws.p);
                 for (x = 0; x < g.m; x++) for (y = 0; y < g.ldc; y++) {
-                    const int in = x >= i && x < i + m && y >= j && y < j + n;
-                    if (ipr__memcmp(&part[x * g.ldc + y], in ? &whole[x * g.ldc + y] : &g.c0[x * g.ldc + y], sizeof *part)) same = 0;
+                    const int in = x >= i && x < i + pm && y >= j && y < j + pn;
+                    const ipr_real *want = in ? &whole[x * g.ldc + y] : &g.c0[x * g.ldc + y];
+                    if (ipr__memcmp(&part[x * g.ldc + y], want, sizeof *part)) same = 0;
                 }
                 CHECK(same);
                 free(part);
@@ -277,7 +282,8 @@ TEST(gemm_chain)
             c = gm_copy(&g);
             ws = gm_ws_new(gm_all[w].ws(g.m, g.n, g.k));
             gm_all[w].gemm(g.m, g.n, k1, g.a, g.ra, g.ca, g.b, g.rb, g.cb, 0, c, g.ldc, ws.p);
-            gm_all[w].gemm(g.m, g.n, g.k - k1, g.a + k1 * g.ca, g.ra, g.ca, g.b + k1 * g.rb, g.rb, g.cb, 1, c, g.ldc, ws.p);
+            gm_all[w].gemm(g.m, g.n, g.k - k1, g.a + k1 * g.ca, g.ra, g.ca, g.b + k1 * g.rb, g.rb, g.cb, 1, c, g.ldc,
+                           ws.p);
             CHECK(gm_same(&g, whole, c));
             free(ws.raw);
             free(whole);
@@ -318,7 +324,8 @@ static void gm_host(void *user, int items, ipr_task task, void *arg)
 
 TEST(gemm_threads)
 {
-    static const ipr_index s[][3] = { { 64, 300, 128 }, { 200, 50, 300 }, { 1, 3000, 700 }, { 2000, 2, 700 }, { 5, 5, 5 } };
+    static const ipr_index s[][3] = { { 64, 300, 128 }, { 200, 50, 300 }, { 1, 3000, 700 }, { 2000, 2, 700 },
+                                      { 5, 5, 5 } };
     int i, th, calls = 0;
     gm_seed = 6;
     for (i = 0; i < 5; i++) {
