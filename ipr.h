@@ -68,7 +68,7 @@
        IPR_NO_STDIO            no FILE, no paths: memory and callbacks remain
        IPR_NO_SIMD             portable C only
        IPR_NO_CLOCK            no system clock; ipr_desc.now_fn instead
-       IPR_NO_RNN, IPR_NO_TRAIN, IPR_NO_DIGITS   leave out recurrent layers and what stands on them, training, the generator
+       IPR_NO_RNN, IPR_NO_TRAIN   leave out recurrent layers and what stands on them; training
        IPR_FREESTANDING        no libc at all: give ipr_desc.allocator or ipr_desc.memory. The compiler itself may call
                                memcpy, memmove, memset and memcmp, as on every freestanding target
        IPR_FLOOR_MAX=n         compile floors 0..n only
@@ -128,9 +128,9 @@
 #include <stdint.h>
 #include <stdarg.h>
 
-#define IPR_VERSION_MAJOR 0
-#define IPR_VERSION_MINOR 1
-#define IPR_VERSION_PATCH 0
+#define IPR_VERSION_MAJOR  0
+#define IPR_VERSION_MINOR  1
+#define IPR_VERSION_PATCH  0
 #define IPR_VERSION_NUMBER (IPR_VERSION_MAJOR * 10000 + IPR_VERSION_MINOR * 100 + IPR_VERSION_PATCH)
 #define IPR_VERSION_STRING "0.1.0"
 
@@ -142,9 +142,9 @@
 #ifndef IPR_REAL
 #define IPR_REAL float
 #endif
-#define IPR__CAT_(a, b) a##b
-#define IPR__CAT(a, b) IPR__CAT_(a, b)
-#define IPR__REAL_SIZE_float 4
+#define IPR__CAT_(a, b)       a##b
+#define IPR__CAT(a, b)        IPR__CAT_(a, b)
+#define IPR__REAL_SIZE_float  4
 #define IPR__REAL_SIZE_double 8
 #if IPR__CAT(IPR__REAL_SIZE_, IPR_REAL) == 4
 #define IPR_REAL_IS_DOUBLE 0
@@ -155,10 +155,15 @@
 #endif
 
 #ifdef __cplusplus
-#define IPR_ZERO {}
+#define IPR_ZERO \
+    { \
+    }
 #define IPR__EXTERN extern "C"
 #else
-#define IPR_ZERO {0}
+#define IPR_ZERO \
+    { \
+        0 \
+    }
 #define IPR__EXTERN extern
 #endif
 
@@ -180,8 +185,8 @@
 extern "C" {
 #endif
 
-typedef IPR_REAL ipr_real;      /* element of a tensor */
-typedef ptrdiff_t ipr_index;    /* every size, count and index: one signed type */
+typedef IPR_REAL ipr_real;   /* element of a tensor */
+typedef ptrdiff_t ipr_index; /* every size, count and index: one signed type */
 
 /* ---- Status and errors -------------------------------------------------------------------------
    The context keeps the FIRST error: code, function and a text with the offending shapes. Objects of
@@ -220,8 +225,8 @@ IPR_API const char *ipr_status_name(int code);
 enum { IPR_ISA_AUTO = 0, IPR_ISA_PORTABLE = 1, IPR_ISA_NEON = 2, IPR_ISA_AVX2 = 3, IPR_ISA_AVX512 = 4 };
 
 typedef struct ipr_allocator {
-    void *(*alloc_fn)(void *user, size_t bytes);                                   /* any alignment; NULL on failure */
-    void *(*realloc_fn)(void *user, void *p, size_t old_bytes, size_t new_bytes);  /* may be NULL: not used today */
+    void *(*alloc_fn)(void *user, size_t bytes);                                  /* any alignment; NULL on failure */
+    void *(*realloc_fn)(void *user, void *p, size_t old_bytes, size_t new_bytes); /* may be NULL: not used today */
     void (*free_fn)(void *user, void *p, size_t bytes);
     void *user;
 } ipr_allocator;
@@ -232,13 +237,13 @@ typedef void (*ipr_task)(void *arg, int item, int worker);
 typedef void (*ipr_parallel_fn)(void *user, int items, ipr_task task, void *arg);
 
 typedef struct ipr_desc {
-    uint64_t seed;              /* of initialisation, dropout and shuffling; 0 is a seed like any other */
-    int isa;                    /* IPR_ISA_*; AUTO takes the best this CPU has; asking for one it lacks is an error */
-    int threads;                /* 0 or 1: the calling thread only; n > 1 needs IPR_THREADS or parallel_fn */
-    ipr_allocator allocator;    /* all zero: IPR_MALLOC family */
-    void *memory;               /* caller-buffer mode: the only memory used, never grown */
+    uint64_t seed;           /* of initialisation, dropout and shuffling; 0 is a seed like any other */
+    int isa;                 /* IPR_ISA_*; AUTO takes the best this CPU has; asking for one it lacks is an error */
+    int threads;             /* 0 or 1: the calling thread only; n > 1 needs IPR_THREADS or parallel_fn */
+    ipr_allocator allocator; /* all zero: IPR_MALLOC family */
+    void *memory;            /* caller-buffer mode: the only memory used, never grown */
     size_t memory_size;
-    int measure;                /* 1: lay memory out as caller-buffer mode would, and count: ipr_bytes_needed */
+    int measure; /* 1: lay memory out as caller-buffer mode would, and count: ipr_bytes_needed */
     ipr_parallel_fn parallel_fn;
     void *parallel_user;
     double (*now_fn)(void *user); /* seconds from any origin, for progress; NULL: the system clock where there is one */
@@ -250,20 +255,20 @@ typedef struct ipr_desc {
 IPR_API ipr_ctx *ipr_open(const ipr_desc *d, int *status);
 /* Close it and free everything that belongs to it. NULL is allowed. */
 IPR_API void ipr_close(ipr_ctx *c);
-IPR_API int ipr_isa(const ipr_ctx *c);              /* the resolved IPR_ISA_* */
-IPR_API const char *ipr_isa_name(int isa);          /* "portable", "neon", "avx2", "avx512" */
+IPR_API int ipr_isa(const ipr_ctx *c);     /* the resolved IPR_ISA_* */
+IPR_API const char *ipr_isa_name(int isa); /* "portable", "neon", "avx2", "avx512" */
 IPR_API int ipr_threads(const ipr_ctx *c);
 IPR_API uint64_t ipr_seed(const ipr_ctx *c);
 /* Bytes of desc.memory that the work done so far needs (measure or caller-buffer mode), else 0. */
 IPR_API size_t ipr_bytes_needed(const ipr_ctx *c);
-IPR_API double ipr_now(ipr_ctx *c);                 /* seconds, for progress only; 0 where there is no clock */
+IPR_API double ipr_now(ipr_ctx *c); /* seconds, for progress only; 0 where there is no clock */
 
 typedef struct ipr_stats {
-    uint64_t allocs, frees;     /* calls of the allocator since ipr_open */
+    uint64_t allocs, frees; /* calls of the allocator since ipr_open */
     size_t bytes_now, bytes_peak;
-    size_t step_bytes, step_peak;  /* step arena: in use, high water */
-    uint64_t nodes;             /* tape nodes recorded since ipr_open */
-    uint64_t host_fallbacks;    /* ops a backend gave back to the CPU */
+    size_t step_bytes, step_peak; /* step arena: in use, high water */
+    uint64_t nodes;               /* tape nodes recorded since ipr_open */
+    uint64_t host_fallbacks;      /* ops a backend gave back to the CPU */
 } ipr_stats;
 IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c);
 
@@ -272,28 +277,37 @@ IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c);
 /* The 128 bits that belong to (seed, stream, step, index): same on every machine, in any order. */
 IPR_API void ipr_random_bits(uint64_t seed, uint32_t stream, uint32_t step, uint64_t index, uint32_t out[4]);
 /* A sequential reader over one stream; plain data, copy it to fork it. */
-typedef struct ipr_rng { uint64_t seed, index; uint32_t stream, step; uint32_t buf[4]; int left; } ipr_rng;
+typedef struct ipr_rng {
+    uint64_t seed, index;
+    uint32_t stream, step;
+    uint32_t buf[4];
+    int left;
+} ipr_rng;
 IPR_API ipr_rng ipr_rng_make(uint64_t seed, uint32_t stream, uint32_t step);
 IPR_API uint32_t ipr_rng_u32(ipr_rng *r);
-IPR_API uint32_t ipr_rng_below(ipr_rng *r, uint32_t n);     /* uniform 0..n-1, unbiased; n = 0 gives 0 */
-IPR_API double ipr_rng_uniform(ipr_rng *r);                 /* [0,1), 53 bits */
-IPR_API double ipr_rng_normal(ipr_rng *r);                  /* N(0,1) by Box-Muller with our own log, sqrt and cosine */
+IPR_API uint32_t ipr_rng_below(ipr_rng *r, uint32_t n); /* uniform 0..n-1, unbiased; n = 0 gives 0 */
+IPR_API double ipr_rng_uniform(ipr_rng *r);             /* [0,1), 53 bits */
+IPR_API double ipr_rng_normal(ipr_rng *r);              /* N(0,1) by Box-Muller with our own log, sqrt and cosine */
 IPR_API void ipr_rng_shuffle(ipr_rng *r, uint32_t *a, ipr_index n); /* Fisher-Yates */
 
 /* ---- Hashes: FIPS 180-4, RFC 2104, RFC 5869 ------------------------------------------------------ */
 
-typedef struct ipr_sha256 { uint32_t h[8]; uint64_t bytes; uint8_t block[64]; } ipr_sha256;
+typedef struct ipr_sha256 {
+    uint32_t h[8];
+    uint64_t bytes;
+    uint8_t block[64];
+} ipr_sha256;
 IPR_API void ipr_sha256_init(ipr_sha256 *s);
 IPR_API void ipr_sha256_update(ipr_sha256 *s, const void *data, size_t bytes);
-IPR_API void ipr_sha256_final(ipr_sha256 *s, uint8_t out[32]);   /* wipes the state */
+IPR_API void ipr_sha256_final(ipr_sha256 *s, uint8_t out[32]); /* wipes the state */
 IPR_API void ipr_sha256_of(const void *data, size_t bytes, uint8_t out[32]);
 IPR_API void ipr_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t bytes, uint8_t out[32]);
 /* HKDF-SHA-256; returns IPR_E_RANGE when out_bytes > 255*32. salt and info may be NULL with length 0. */
-IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes,
-                            const void *info, size_t info_bytes, void *out, size_t out_bytes);
-IPR_API void ipr_wipe(void *p, size_t bytes);                    /* zero that the optimiser cannot remove */
+IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes, const void *info,
+                            size_t info_bytes, void *out, size_t out_bytes);
+IPR_API void ipr_wipe(void *p, size_t bytes);                         /* zero that the optimiser cannot remove */
 IPR_API int ipr_equal_ct(const void *a, const void *b, size_t bytes); /* 1 if equal; time depends on bytes only */
-IPR_API void ipr_hex(const void *p, size_t bytes, char *out);    /* lower case, 2*bytes+1 characters */
+IPR_API void ipr_hex(const void *p, size_t bytes, char *out);         /* lower case, 2*bytes+1 characters */
 /* Text from numbers without printf: shortest decimal that reads back to the same double. Returns length. */
 IPR_API int ipr_fmt_double(char out[32], double v);
 /* fixed point with `digits` decimals (0..9), e.g. 98.18; magnitudes over 1e15 fall back to ipr_fmt_double */
@@ -310,16 +324,16 @@ typedef struct ipr_params ipr_params;
 enum { IPR_MAX_RANK = 6 };
 enum { IPR_T_REAL = 0, IPR_T_I32 = 1 };
 
-IPR_API ipr_tensor *ipr_new(ipr_ctx *c, int rank, const ipr_index *dims);       /* temporary, zeroed reals, no gradient */
-IPR_API ipr_tensor *ipr_new_i32(ipr_ctx *c, int rank, const ipr_index *dims);   /* temporary, zeroed int32 */
-IPR_API ipr_tensor *ipr_from(ipr_ctx *c, int rank, const ipr_index *dims, const ipr_real *src);     /* copies */
-IPR_API ipr_tensor *ipr_from_i32(ipr_ctx *c, int rank, const ipr_index *dims, const int32_t *src);  /* copies */
-IPR_API int ipr_is_poison(const ipr_tensor *t);                 /* 1 for NULL too */
+IPR_API ipr_tensor *ipr_new(ipr_ctx *c, int rank, const ipr_index *dims);     /* temporary, zeroed reals, no gradient */
+IPR_API ipr_tensor *ipr_new_i32(ipr_ctx *c, int rank, const ipr_index *dims); /* temporary, zeroed int32 */
+IPR_API ipr_tensor *ipr_from(ipr_ctx *c, int rank, const ipr_index *dims, const ipr_real *src);    /* copies */
+IPR_API ipr_tensor *ipr_from_i32(ipr_ctx *c, int rank, const ipr_index *dims, const int32_t *src); /* copies */
+IPR_API int ipr_is_poison(const ipr_tensor *t);                                                    /* 1 for NULL too */
 IPR_API int ipr_rank(const ipr_tensor *t);
-IPR_API ipr_index ipr_dim(const ipr_tensor *t, int axis);       /* negative axis counts from the end; 0 if out of range */
+IPR_API ipr_index ipr_dim(const ipr_tensor *t, int axis); /* negative axis counts from the end; 0 if out of range */
 IPR_API ipr_index ipr_count(const ipr_tensor *t);
-IPR_API int ipr_type(const ipr_tensor *t);                      /* IPR_T_* */
-IPR_API void ipr_require_grad(ipr_tensor *t, int yes);          /* leaves only */
+IPR_API int ipr_type(const ipr_tensor *t);             /* IPR_T_* */
+IPR_API void ipr_require_grad(ipr_tensor *t, int yes); /* leaves only */
 /* Host access: contiguous row-major elements. Non-contiguous views cannot be mapped: NULL and an error.
    ipr_write with keep = 0 promises to overwrite everything. Poison gives NULL. */
 IPR_API const ipr_real *ipr_read(ipr_ctx *c, const ipr_tensor *t);
@@ -328,29 +342,32 @@ IPR_API const int32_t *ipr_read_i32(ipr_ctx *c, const ipr_tensor *t);
 IPR_API int32_t *ipr_write_i32(ipr_ctx *c, ipr_tensor *t, int keep);
 /* Gradient of a leaf or temporary after ipr_backward; NULL (no error) where none arrived. */
 IPR_API const ipr_real *ipr_grad(ipr_ctx *c, const ipr_tensor *t);
-IPR_API ipr_real ipr_item(ipr_ctx *c, const ipr_tensor *t);     /* the single element; 0 on error */
+IPR_API ipr_real ipr_item(ipr_ctx *c, const ipr_tensor *t); /* the single element; 0 on error */
 
 /* Named parameters, in order of creation; PyTorch's names and shapes. Owns its tensors. */
-IPR_API ipr_params *ipr_params_new(ipr_ctx *c);                 /* NULL on error */
-IPR_API void ipr_params_free(ipr_params *p);                    /* wipes, then frees; NULL allowed */
-IPR_API ipr_tensor *ipr_param(ipr_params *p, const char *name, int rank, const ipr_index *dims); /* zeroed, requires grad; poison on error */
+IPR_API ipr_params *ipr_params_new(ipr_ctx *c); /* NULL on error */
+IPR_API void ipr_params_free(ipr_params *p);    /* wipes, then frees; NULL allowed */
+IPR_API ipr_tensor *ipr_param(ipr_params *p, const char *name, int rank,
+                              const ipr_index *dims); /* zeroed, requires grad; poison on error */
 IPR_API int ipr_params_count(const ipr_params *p);
 IPR_API const char *ipr_params_name(const ipr_params *p, int i);
 IPR_API ipr_tensor *ipr_params_at(const ipr_params *p, int i);
-IPR_API ipr_tensor *ipr_params_find(const ipr_params *p, const char *name);  /* NULL if absent, no error */
-IPR_API ipr_index ipr_params_elements(const ipr_params *p);     /* sum of counts */
+IPR_API ipr_tensor *ipr_params_find(const ipr_params *p, const char *name); /* NULL if absent, no error */
+IPR_API ipr_index ipr_params_elements(const ipr_params *p);                 /* sum of counts */
 IPR_API ipr_ctx *ipr_params_ctx(const ipr_params *p);
 /* Same names, shapes and values, own memory. NULL on error. */
 IPR_API ipr_params *ipr_params_clone(const ipr_params *p);
-IPR_API int ipr_params_copy(ipr_params *dst, const ipr_params *src); /* values by name; all names and shapes must agree, else nothing is changed */
+IPR_API int ipr_params_copy(
+    ipr_params *dst,
+    const ipr_params *src); /* values by name; all names and shapes must agree, else nothing is changed */
 IPR_API void ipr_params_zero_grad(ipr_params *p);
 
 /* ---- Tape ----------------------------------------------------------------------------------------
    Ops run at once and append a node when an input needs a gradient. */
-IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss);   /* loss: one element. Adds to the gradients of leaves. */
-IPR_API void ipr_step_end(ipr_ctx *c);                    /* frees every temporary and node; parameters and their gradients stay */
-IPR_API void ipr_set_training(ipr_ctx *c, int yes);       /* dropout acts only when training; default 0 */
-IPR_API void ipr_no_grad(ipr_ctx *c, int yes);            /* 1: record nothing */
+IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss); /* loss: one element. Adds to the gradients of leaves. */
+IPR_API void ipr_step_end(ipr_ctx *c); /* frees every temporary and node; parameters and their gradients stay */
+IPR_API void ipr_set_training(ipr_ctx *c, int yes); /* dropout acts only when training; default 0 */
+IPR_API void ipr_no_grad(ipr_ctx *c, int yes);      /* 1: record nothing */
 /* 1 when results of this context are the same bits on every IEEE target: portable ISA, and the self-test at
    ipr_open found that the compiler rounds every product (-ffp-contract=off where the target has FMA). */
 IPR_API int ipr_portable_bits(const ipr_ctx *c);
@@ -403,11 +420,12 @@ IPR_API const char *ipr_op_doc(int id);
 IPR_API int ipr_op_differentiable(int id);
 
 /* Views: no copy, no node, the same elements and gradient. */
-IPR_API ipr_tensor *ipr_reshape(ipr_ctx *c, ipr_tensor *x, int rank, const ipr_index *dims); /* one size may be -1; strided views are copied first */
+IPR_API ipr_tensor *ipr_reshape(ipr_ctx *c, ipr_tensor *x, int rank,
+                                const ipr_index *dims); /* one size may be -1; strided views are copied first */
 IPR_API ipr_tensor *ipr_slice(ipr_ctx *c, ipr_tensor *x, int axis, ipr_index start, ipr_index count);
-IPR_API ipr_tensor *ipr_select(ipr_ctx *c, ipr_tensor *x, int axis, ipr_index at);           /* slice of one, axis dropped */
-IPR_API ipr_tensor *ipr_permute(ipr_ctx *c, ipr_tensor *x, const int *axes);                 /* out dim i is x dim axes[i] */
-IPR_API ipr_tensor *ipr_transpose(ipr_ctx *c, ipr_tensor *x);                                /* last two axes swapped */
+IPR_API ipr_tensor *ipr_select(ipr_ctx *c, ipr_tensor *x, int axis, ipr_index at); /* slice of one, axis dropped */
+IPR_API ipr_tensor *ipr_permute(ipr_ctx *c, ipr_tensor *x, const int *axes);       /* out dim i is x dim axes[i] */
+IPR_API ipr_tensor *ipr_transpose(ipr_ctx *c, ipr_tensor *x);                      /* last two axes swapped */
 
 IPR_API ipr_tensor *ipr_contiguous(ipr_ctx *c, ipr_tensor *x);
 /* Elementwise, NumPy broadcasting: sizes agree from the right, or are 1. */
@@ -415,17 +433,17 @@ IPR_API ipr_tensor *ipr_add(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
 IPR_API ipr_tensor *ipr_sub(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
 IPR_API ipr_tensor *ipr_mul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
 IPR_API ipr_tensor *ipr_div(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
-IPR_API ipr_tensor *ipr_affine(ipr_ctx *c, ipr_tensor *x, double scale, double shift);       /* scale x + shift */
+IPR_API ipr_tensor *ipr_affine(ipr_ctx *c, ipr_tensor *x, double scale, double shift); /* scale x + shift */
 IPR_API ipr_tensor *ipr_exp(ipr_ctx *c, ipr_tensor *x);
 IPR_API ipr_tensor *ipr_log(ipr_ctx *c, ipr_tensor *x);
-IPR_API ipr_tensor *ipr_sqrt(ipr_ctx *c, ipr_tensor *x);       /* gradient at 0 is 0, so that std of equal values is safe */
+IPR_API ipr_tensor *ipr_sqrt(ipr_ctx *c, ipr_tensor *x); /* gradient at 0 is 0, so that std of equal values is safe */
 IPR_API ipr_tensor *ipr_square(ipr_ctx *c, ipr_tensor *x);
 IPR_API ipr_tensor *ipr_relu(ipr_ctx *c, ipr_tensor *x);
 IPR_API ipr_tensor *ipr_sigmoid(ipr_ctx *c, ipr_tensor *x);
 IPR_API ipr_tensor *ipr_tanh(ipr_ctx *c, ipr_tensor *x);
-IPR_API ipr_tensor *ipr_sum(ipr_ctx *c, ipr_tensor *x);                                      /* -> scalar */
-IPR_API ipr_tensor *ipr_mean(ipr_ctx *c, ipr_tensor *x);                                     /* -> scalar */
-IPR_API ipr_tensor *ipr_sum_axis(ipr_ctx *c, ipr_tensor *x, int axis);                       /* axis removed */
+IPR_API ipr_tensor *ipr_sum(ipr_ctx *c, ipr_tensor *x);                /* -> scalar */
+IPR_API ipr_tensor *ipr_mean(ipr_ctx *c, ipr_tensor *x);               /* -> scalar */
+IPR_API ipr_tensor *ipr_sum_axis(ipr_ctx *c, ipr_tensor *x, int axis); /* axis removed */
 IPR_API ipr_tensor *ipr_mean_axis(ipr_ctx *c, ipr_tensor *x, int axis);
 /* a [M,K] b [K,N] -> [M,N]; a [L,M,K] with b [L,K,N] or [K,N] -> [L,M,N] */
 IPR_API ipr_tensor *ipr_matmul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
@@ -433,23 +451,27 @@ IPR_API ipr_tensor *ipr_matmul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);
 IPR_API ipr_tensor *ipr_linear(ipr_ctx *c, ipr_tensor *x, ipr_tensor *w, ipr_tensor *b);
 IPR_API ipr_tensor *ipr_softmax(ipr_ctx *c, ipr_tensor *x);
 IPR_API ipr_tensor *ipr_log_softmax(ipr_ctx *c, ipr_tensor *x);
-/* logits or log-probabilities [N,C], labels int32 [N] in 0..C-1, or -100 to leave a row out -> scalar mean over the rest */
+/* logits or log-probabilities [N,C], labels int32 [N] in 0..C-1, or -100 to leave a row out -> scalar mean over the
+   rest */
 IPR_API ipr_tensor *ipr_cross_entropy(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *labels);
 IPR_API ipr_tensor *ipr_nll(ipr_ctx *c, ipr_tensor *logp, ipr_tensor *labels);
-IPR_API ipr_tensor *ipr_bce(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *target);             /* same shapes, target in [0,1], a constant */
-IPR_API ipr_tensor *ipr_mse(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b);                       /* same shapes */
+IPR_API ipr_tensor *ipr_bce(ipr_ctx *c, ipr_tensor *logits,
+                            ipr_tensor *target);                       /* same shapes, target in [0,1], a constant */
+IPR_API ipr_tensor *ipr_mse(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b); /* same shapes */
 /* Hinton et al. 2015: T^2 mean_n KL(softmax(teacher/T) || softmax(student/T)); the teacher is a constant. [N,C] */
 IPR_API ipr_tensor *ipr_kl_div(ipr_ctx *c, ipr_tensor *student, ipr_tensor *teacher, double temperature);
 /* table [V,D], ids int32 [...] in 0..V-1 -> [...,D]; rows of id pad get no gradient (-1: none) */
 IPR_API ipr_tensor *ipr_embedding(ipr_ctx *c, ipr_tensor *table, ipr_tensor *ids, int pad);
-/* Acts only while training (ipr_set_training). The mask is keyed by (seed, draw, step, index): same bits at any thread count. */
+/* Acts only while training (ipr_set_training). The mask is keyed by (seed, draw, step, index): same bits at any
+   thread count. */
 IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p);
 IPR_API ipr_tensor *ipr_concat(ipr_ctx *c, ipr_tensor *const *x, int count, int axis);
-IPR_API ipr_tensor *ipr_grad_reverse(ipr_ctx *c, ipr_tensor *x, double lambda);              /* Ganin and Lempitsky 2015 */
-IPR_API ipr_tensor *ipr_argmax(ipr_ctx *c, ipr_tensor *x);                                   /* [...,C] -> int32 [...]; first of equals */
+IPR_API ipr_tensor *ipr_grad_reverse(ipr_ctx *c, ipr_tensor *x, double lambda); /* Ganin and Lempitsky 2015 */
+IPR_API ipr_tensor *ipr_argmax(ipr_ctx *c, ipr_tensor *x); /* [...,C] -> int32 [...]; first of equals */
 
 /* Numeric gradient check: f builds a scalar loss from the parameters (deterministic). Central differences of
-   width eps at up to `samples` elements per parameter; returns the worst |numeric - analytic| / max(1, |numeric|, |analytic|),
+   width eps at up to `samples` elements per parameter; returns the worst |numeric - analytic| / max(1, |numeric|,
+   |analytic|),
    or -1 on error. Meaningful in IPR_REAL=double builds. */
 typedef ipr_tensor *(*ipr_loss_fn)(ipr_ctx *c, void *user);
 IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *user, double eps, int samples);
@@ -460,24 +482,24 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
    i, f, g, o (LSTM), G = 3 with gates r, z, n and both biases (GRU). Fill with IPR_ZERO first: NULL is zeros
    or no gate, 0 the default. */
 typedef struct ipr_rnn_in {
-    ipr_tensor *x;              /* [T,B,I]; dual: [T,B/2,I] */
-    ipr_tensor *h0, *c0;        /* [B,H] or NULL; c0: LSTM only */
-    ipr_tensor *w_ih, *w_hh;    /* [G*H,I], [G*H,H] */
-    ipr_tensor *b_ih, *b_hh;    /* [G*H] or NULL */
+    ipr_tensor *x;           /* [T,B,I]; dual: [T,B/2,I] */
+    ipr_tensor *h0, *c0;     /* [B,H] or NULL; c0: LSTM only */
+    ipr_tensor *w_ih, *w_hh; /* [G*H,I], [G*H,H] */
+    ipr_tensor *b_ih, *b_hh; /* [G*H] or NULL */
     /* Gatekeeper (Tan, Wong, Chan 2023): after step t < Tk the states become h * gate[t] and c * gate[t]; later
        steps are not gated. [Tk,H] or NULL. */
     ipr_tensor *gate;
-    ipr_index gate_from;        /* the first gated row; 0: all rows (dual: the second half) */
-    int dual;                   /* 1: rows b and b + B/2 read the same row of x, whose projection is made once */
-    int want_gate_out;          /* 1: hand out the forget (LSTM) or reset (GRU) gate of every step */
-    int no_y;                   /* 1: only the last states are wanted; y is NULL and its memory is saved */
+    ipr_index gate_from; /* the first gated row; 0: all rows (dual: the second half) */
+    int dual;            /* 1: rows b and b + B/2 read the same row of x, whose projection is made once */
+    int want_gate_out;   /* 1: hand out the forget (LSTM) or reset (GRU) gate of every step */
+    int no_y;            /* 1: only the last states are wanted; y is NULL and its memory is saved */
 } ipr_rnn_in;
 
 /* All poison after an error, all differentiable. */
 typedef struct ipr_rnn_out {
-    ipr_tensor *y;              /* [T,B,H] h of every step before the gate; y[0] is the first-step h */
-    ipr_tensor *h_n, *c_n;      /* [B,H] last states after the gate; c_n: NULL for a GRU */
-    ipr_tensor *gate_out;       /* [T,B,H], NULL unless wanted */
+    ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] is the first-step h */
+    ipr_tensor *h_n, *c_n; /* [B,H] last states after the gate; c_n: NULL for a GRU */
+    ipr_tensor *gate_out;  /* [T,B,H], NULL unless wanted */
 } ipr_rnn_out;
 
 /* c = f*c + i*g, h = o*tanh(c) (Hochreiter and Schmidhuber 1997, with forget gate). Returns the context's status. */
@@ -491,26 +513,36 @@ IPR_API int ipr_gru(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
    Initialisation is PyTorch's default, drawn from (context seed, order of creation). */
 
 enum { IPR_LSTM = 1, IPR_GRU = 2 };
-IPR_API const char *ipr_cell_name(int cell);       /* "lstm", "gru" */
+IPR_API const char *ipr_cell_name(int cell); /* "lstm", "gru" */
 
-/* t <- U(-bound, bound), or N(0, sd^2); the stream is t's ordinal in its set, so adding a layer at the end moves nothing. */
+/* t <- U(-bound, bound), or N(0, sd^2); the stream is t's ordinal in its set, so adding a layer at the end moves
+   nothing. */
 IPR_API void ipr_init_uniform(ipr_params *p, ipr_tensor *t, double bound);
 IPR_API void ipr_init_normal(ipr_params *p, ipr_tensor *t, double sd);
 
-typedef struct ipr_dense { ipr_tensor *weight, *bias; } ipr_dense;   /* weight [out,in], bias [out] or NULL */
+typedef struct ipr_dense {
+    ipr_tensor *weight, *bias;
+} ipr_dense; /* weight [out,in], bias [out] or NULL */
 /* Parameters NAME.weight and NAME.bias, both U(+-1/sqrt(in)). */
 IPR_API ipr_dense ipr_dense_new(ipr_params *p, const char *name, ipr_index in, ipr_index out, int bias);
-IPR_API ipr_tensor *ipr_dense_forward(ipr_ctx *c, const ipr_dense *l, ipr_tensor *x);                /* [...,in] -> [...,out] */
+IPR_API ipr_tensor *ipr_dense_forward(ipr_ctx *c, const ipr_dense *l, ipr_tensor *x); /* [...,in] -> [...,out] */
 
-typedef struct ipr_embed { ipr_tensor *weight; int pad; } ipr_embed;                               /* weight [vocabulary,width] */
+typedef struct ipr_embed {
+    ipr_tensor *weight;
+    int pad;
+} ipr_embed; /* weight [vocabulary,width] */
 /* Parameter NAME.weight, N(0,1); row pad (-1: none) is zero and stays so. */
 IPR_API ipr_embed ipr_embed_new(ipr_params *p, const char *name, ipr_index vocabulary, ipr_index width, int pad);
-IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor *ids);            /* int32 [...] -> [...,width] */
+IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor *ids); /* int32 [...] -> [...,width] */
 
 #ifndef IPR_NO_RNN
 /* One recurrent layer with its own weights: weight_ih_l0 [G*H,I], weight_hh_l0 [G*H,H], bias_ih_l0, bias_hh_l0 [G*H];
    G = 4, gates i,f,g,o (LSTM) or G = 3, gates r,z,n (GRU). */
-typedef struct ipr_rnn { int cell; ipr_index input, hidden; ipr_tensor *w_ih, *w_hh, *b_ih, *b_hh; } ipr_rnn;
+typedef struct ipr_rnn {
+    int cell;
+    ipr_index input, hidden;
+    ipr_tensor *w_ih, *w_hh, *b_ih, *b_hh;
+} ipr_rnn;
 /* Parameters NAME.weight_ih_l0 ..., all U(+-1/sqrt(hidden)). */
 IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index input, ipr_index hidden);
 /* x [T,B,I]; gate [Tk,H] or NULL. dual = 1: the rows run twice, plain (0..B-1) and gated (B..2B-1), sharing the input
@@ -534,7 +566,7 @@ typedef int (*ipr_write_fn)(void *user, const void *src, size_t bytes);
 
 typedef struct ipr_reader {
     ipr_ctx *ctx;
-    const char *name;           /* for messages: the path, or "memory" */
+    const char *name; /* for messages: the path, or "memory" */
     const uint8_t *mem;
     void *owned, *file, *user;
     ipr_read_fn read_fn;
@@ -550,17 +582,18 @@ IPR_API int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, 
 IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path);
 /* Exactly `bytes` bytes, or IPR_E_FORMAT (fewer are left), IPR_E_IO (they could not be read). */
 IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes);
-IPR_API uint64_t ipr_reader_left(const ipr_reader *r);      /* bytes not read yet */
-IPR_API void ipr_reader_close(ipr_reader *r);               /* NULL and a reader that failed to open are allowed */
+IPR_API uint64_t ipr_reader_left(const ipr_reader *r); /* bytes not read yet */
+IPR_API void ipr_reader_close(ipr_reader *r);          /* NULL and a reader that failed to open are allowed */
 
 /* ---- Files: writers ------------------------------------------------------------------------------
    One way out. Write, then ipr_writer_commit, then always ipr_writer_close. A file is written beside
    its final name as PATH.tmp-XXXXXXXX, flushed to the disk and renamed by commit: at every moment, also
    after a crash, PATH holds all of the old bytes or all of the new ones. Closed without commit, or failed:
-   the temporary is removed and the old file is as it was. A symbolic link is replaced by the file itself. */
+   the temporary is removed and the old file is as it was (a killed program leaves its PATH.tmp-* behind). A read-only
+   file, a folder, a pipe or a device is refused; a symbolic link is replaced by the file itself. */
 
 enum {
-    IPR_FILE_PRIVATE = 1        /* only the owner may read the file (mode 0600): for secrets; no effect on Windows */
+    IPR_FILE_PRIVATE = 1 /* only the owner may read the file (mode 0600): for secrets; no effect on Windows */
 };
 
 typedef struct ipr_writer {
@@ -586,8 +619,8 @@ IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn
 IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags);
 /* sticky: later calls repeat the failure */
 IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes);
-IPR_API int ipr_writer_text(ipr_writer *w, const char *s);                      /* the characters, without the 0 */
-IPR_API uint64_t ipr_writer_bytes(const ipr_writer *w);                         /* written so far, or needed */
+IPR_API int ipr_writer_text(ipr_writer *w, const char *s); /* the characters, without the 0 */
+IPR_API uint64_t ipr_writer_bytes(const ipr_writer *w);    /* written so far, or needed */
 /* memory and buffer writers, else NULL */
 IPR_API const void *ipr_writer_data(const ipr_writer *w);
 IPR_API int ipr_writer_commit(ipr_writer *w);
@@ -603,25 +636,38 @@ IPR_API void ipr_file_free(ipr_ctx *c, void *data);
    What npy, IDX and safetensors hold: a name, an element type, dimensions, bytes in row-major order. */
 
 enum {
-    IPR_DT_NONE = 0, IPR_DT_F64, IPR_DT_F32, IPR_DT_F16, IPR_DT_BF16, IPR_DT_I64, IPR_DT_U64, IPR_DT_I32, IPR_DT_U32,
-    IPR_DT_I16, IPR_DT_U16, IPR_DT_I8, IPR_DT_U8, IPR_DT_BOOL, IPR_DT_COUNT,
+    IPR_DT_NONE = 0,
+    IPR_DT_F64,
+    IPR_DT_F32,
+    IPR_DT_F16,
+    IPR_DT_BF16,
+    IPR_DT_I64,
+    IPR_DT_U64,
+    IPR_DT_I32,
+    IPR_DT_U32,
+    IPR_DT_I16,
+    IPR_DT_U16,
+    IPR_DT_I8,
+    IPR_DT_U8,
+    IPR_DT_BOOL,
+    IPR_DT_COUNT,
     IPR_DT_REAL = IPR_REAL_IS_DOUBLE ? IPR_DT_F64 : IPR_DT_F32
 };
 enum { IPR_ORDER_HOST = 0, IPR_ORDER_LITTLE = 1, IPR_ORDER_BIG = 2 };
 enum { IPR_ARRAY_RANK = 8 };
 
 typedef struct ipr_array {
-    const char *name;               /* NULL where the format has none */
-    int dtype, order, rank;         /* IPR_DT_*, IPR_ORDER_* of the bytes at data */
+    const char *name;       /* NULL where the format has none */
+    int dtype, order, rank; /* IPR_DT_*, IPR_ORDER_* of the bytes at data */
     ipr_index dims[IPR_ARRAY_RANK];
-    const void *data;               /* may be unaligned */
+    const void *data; /* may be unaligned */
     size_t bytes;
-    void *owned;                    /* private */
+    void *owned; /* private */
 } ipr_array;
 
-IPR_API size_t ipr_dtype_bytes(int dtype);                  /* 0 for no dtype */
-IPR_API const char *ipr_dtype_name(int dtype);              /* safetensors' names: "F32"; "?" for no dtype */
-IPR_API ipr_index ipr_array_count(const ipr_array *a);      /* elements */
+IPR_API size_t ipr_dtype_bytes(int dtype);             /* 0 for no dtype */
+IPR_API const char *ipr_dtype_name(int dtype);         /* safetensors' names: "F32"; "?" for no dtype */
+IPR_API ipr_index ipr_array_count(const ipr_array *a); /* elements */
 /* All elements as host numbers of `dtype` (F64, F32 from any type; I64, I32, U8 from integers and BOOL) at dst.
    IPR_E_RANGE where a value does not fit: then dst is partly written. */
 IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst);
@@ -638,30 +684,35 @@ IPR_API void ipr_array_free(ipr_ctx *c, ipr_array *a);
    "sha256" in __metadata__, the hash of all tensor bytes in file order. Read strictly: header up to 100 MB,
    no duplicate names, no holes, overlaps or trailing bytes, every size equal to its shape. */
 
-typedef struct ipr_pair { const char *key, *value; } ipr_pair;
+typedef struct ipr_pair {
+    const char *key, *value;
+} ipr_pair;
 /* The text map of a file; the key "sha256" is ours. */
-typedef struct ipr_meta { const ipr_pair *pairs; int count; } ipr_meta;
+typedef struct ipr_meta {
+    const ipr_pair *pairs;
+    int count;
+} ipr_meta;
 
 enum {
-    IPR_LOAD_EXTRA = 1,         /* tensors in the file that the model has not are passed over */
-    IPR_LOAD_MISSING = 2,       /* parameters that the file has not stay as they are */
-    IPR_LOAD_NO_HASH = 4        /* do not check "sha256" */
+    IPR_LOAD_EXTRA = 1,   /* tensors in the file that the model has not are passed over */
+    IPR_LOAD_MISSING = 2, /* parameters that the file has not stay as they are */
+    IPR_LOAD_NO_HASH = 4  /* do not check "sha256" */
 };
 
-typedef struct ipr_st ipr_st;   /* an opened safetensors file */
+typedef struct ipr_st ipr_st; /* an opened safetensors file */
 
 /* Write n arrays (their names are the tensors'). meta may be NULL. Does not commit w. IPR_E_ARG: two equal names. */
 IPR_API int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ipr_meta *meta);
 /* Read and check a whole file. From memory nothing is copied. NULL on error. flags: IPR_LOAD_NO_HASH. */
 IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags);
 IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags);
-IPR_API void ipr_st_close(ipr_st *st);                              /* NULL allowed */
+IPR_API void ipr_st_close(ipr_st *st); /* NULL allowed */
 IPR_API int ipr_st_count(const ipr_st *st);
 /* in order of name; NULL out of range; lives as long as st */
 IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i);
-IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name);   /* NULL if absent, no error */
-IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key);         /* NULL if absent, no error */
-IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st);          /* in order of key; NULL for NULL */
+IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name); /* NULL if absent, no error */
+IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key);       /* NULL if absent, no error */
+IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st);                /* in order of key; NULL for NULL */
 
 /* Parameters to a file and back. Loading checks everything first (names, shapes, hash): on any error the
    model is as it was, and the message names the first tensors that are missing, unexpected or of another
@@ -669,7 +720,7 @@ IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st);          /* in order 
    is written by its own call. */
 IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_meta *meta);
 IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags);
-IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta);   /* does not commit */
+IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta); /* does not commit */
 IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags);
 /* Into buf; *needed (may be NULL) gets the bytes of the whole file. buf NULL with cap 0 only counts, which is no
    error. */
@@ -696,15 +747,19 @@ IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path);
    \ufffd. NaN and infinities become null. "</" is written "<\/", so the text can stand in an HTML script.
    Errors are sticky in the writer; misuse is IPR_E_STATE. */
 
-typedef struct ipr_json { ipr_writer *w; uint64_t objects, filled; int depth, pretty, done; } ipr_json;
+typedef struct ipr_json {
+    ipr_writer *w;
+    uint64_t objects, filled;
+    int depth, pretty, done;
+} ipr_json;
 
 /* pretty: 1 gives lines and 1 space of indent per level. */
 IPR_API void ipr_json_begin(ipr_json *j, ipr_writer *w, int pretty);
 IPR_API void ipr_json_object(ipr_json *j, const char *key);
 IPR_API void ipr_json_array(ipr_json *j, const char *key);
-IPR_API void ipr_json_end(ipr_json *j);                             /* closes the innermost object or array */
-IPR_API void ipr_json_str(ipr_json *j, const char *key, const char *value);     /* NULL value: null */
-IPR_API void ipr_json_num(ipr_json *j, const char *key, double value);          /* shortest text that reads back */
+IPR_API void ipr_json_end(ipr_json *j);                                     /* closes the innermost object or array */
+IPR_API void ipr_json_str(ipr_json *j, const char *key, const char *value); /* NULL value: null */
+IPR_API void ipr_json_num(ipr_json *j, const char *key, double value);      /* shortest text that reads back */
 IPR_API void ipr_json_fixed(ipr_json *j, const char *key, double value, int digits);
 IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value);
 IPR_API void ipr_json_bool(ipr_json *j, const char *key, int value);
@@ -714,19 +769,30 @@ IPR_API int ipr_json_finish(ipr_json *j);
 
 /* ---- JSON in: strict RFC 8259, at most 64 levels, no memory of its own ------------------------------ */
 
-enum { IPR_JSON_NONE = 0, IPR_JSON_NULL, IPR_JSON_BOOL, IPR_JSON_NUMBER, IPR_JSON_STRING, IPR_JSON_ARRAY,
-    IPR_JSON_OBJECT };
+enum {
+    IPR_JSON_NONE = 0,
+    IPR_JSON_NULL,
+    IPR_JSON_BOOL,
+    IPR_JSON_NUMBER,
+    IPR_JSON_STRING,
+    IPR_JSON_ARRAY,
+    IPR_JSON_OBJECT
+};
 
 /* A value: its span of the text (strings with their quotes), which has to stay where it is. */
-typedef struct ipr_json_val { const char *text; size_t bytes; int type; } ipr_json_val;
+typedef struct ipr_json_val {
+    const char *text;
+    size_t bytes;
+    int type;
+} ipr_json_val;
 
 /* Check a whole text; the error names line and column. Of equal keys in one object the first is found. */
 IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_val *root);
 /* "rows[3].ours": keys with '.' between, [index]; type IPR_JSON_NONE where there is nothing. No errors. */
 IPR_API ipr_json_val ipr_json_get(ipr_json_val v, const char *path);
-IPR_API ipr_json_val ipr_json_member(ipr_json_val v, const char *key);  /* any key, also with dots */
-IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i);          /* i-th value of an array or object */
-IPR_API ipr_index ipr_json_count(ipr_json_val v);                       /* values in an array or object, else 0 */
+IPR_API ipr_json_val ipr_json_member(ipr_json_val v, const char *key); /* any key, also with dots */
+IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i);         /* i-th value of an array or object */
+IPR_API ipr_index ipr_json_count(ipr_json_val v);                      /* values in an array or object, else 0 */
 /* Walk an array or object: *cursor = 0 first; 1 while there is a value. key (may be NULL) is of type NONE in arrays. */
 IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value);
 IPR_API double ipr_json_to_double(ipr_json_val v, double otherwise);
@@ -735,29 +801,28 @@ IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise);
 IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise);
 /* A string's UTF-8 text into out, always ended by 0, cut to fit. Returns the whole length; 0 and "" for no string. */
 IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap);
-IPR_API int ipr_json_equals(ipr_json_val v, const char *text);          /* 1 for a string of exactly this text */
-#endif /* IPR_FLOOR_MAX >= 7 */
-
+IPR_API int ipr_json_equals(ipr_json_val v, const char *text); /* 1 for a string of exactly this text */
+#endif                                                         /* IPR_FLOOR_MAX >= 7 */
 
 #if IPR_FLOOR_MAX >= 8
 /* ---- Data sets -----------------------------------------------------------------------------------
    Items of one shape, as bytes or reals, with int32 labels; batches are gathered from them into tensors.
    Loaders read IDX; the built-in digits need no file. Data sets are made, viewed and freed on one thread. */
 
-enum { IPR_DATA_BORROW = 1 };   /* items are not copied: the caller keeps them while the data set lives */
+enum { IPR_DATA_BORROW = 1 }; /* items are not copied: the caller keeps them while the data set lives */
 
-typedef struct ipr_dataset {    /* read the fields, do not write them */
+typedef struct ipr_dataset { /* read the fields, do not write them */
     ipr_ctx *ctx;
-    ipr_index count;            /* items */
-    ipr_index dims[IPR_MAX_RANK - 1];   /* of one item, e.g. {28, 28} */
-    ipr_index item;             /* elements of one item */
-    int rank, classes;          /* labels are 0 .. classes - 1; 0 classes where there are no labels */
-    const char *name, *source;  /* "mnist", and where it came from, for reports */
-    const uint8_t *u8;          /* count items of bytes, or NULL; of a view: the base's */
-    const ipr_real *real;       /* count items of reals, or NULL */
-    const int32_t *labels;      /* NULL: none */
-    const uint32_t *index;      /* of a view: item i is item index[i] of the base; NULL: i itself */
-    struct ipr_dataset *base;   /* private from here on */
+    ipr_index count;                  /* items */
+    ipr_index dims[IPR_MAX_RANK - 1]; /* of one item, e.g. {28, 28} */
+    ipr_index item;                   /* elements of one item */
+    int rank, classes;                /* labels are 0 .. classes - 1; 0 classes where there are no labels */
+    const char *name, *source;        /* "mnist", and where it came from, for reports */
+    const uint8_t *u8;                /* count items of bytes, or NULL; of a view: the base's */
+    const ipr_real *real;             /* count items of reals, or NULL */
+    const int32_t *labels;            /* NULL: none */
+    const uint32_t *index;            /* of a view: item i is item index[i] of the base; NULL: i itself */
+    struct ipr_dataset *base;         /* private from here on */
     void *own_items, *own_labels;
     int refs;
 } ipr_dataset;
@@ -786,7 +851,7 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784]);
 /* Views keep their base alive: free in any order. NULL allowed. */
 IPR_API void ipr_dataset_free(ipr_dataset *ds);
 
-IPR_API int32_t ipr_dataset_label(const ipr_dataset *ds, ipr_index i);          /* -1: no label, or out of range */
+IPR_API int32_t ipr_dataset_label(const ipr_dataset *ds, ipr_index i); /* -1: no label, or out of range */
 /* NULL: items are reals, or out of range */
 IPR_API const uint8_t *ipr_dataset_item_u8(const ipr_dataset *ds, ipr_index i);
 IPR_API const ipr_real *ipr_dataset_item_real(const ipr_dataset *ds, ipr_index i);
@@ -800,8 +865,8 @@ IPR_API ipr_dataset *ipr_dataset_take(ipr_dataset *ds, ipr_index per_class, uint
 IPR_API ipr_dataset *ipr_dataset_split(ipr_dataset *ds, double share, uint64_t seed, ipr_dataset **rest);
 
 enum {
-    IPR_BATCH_MAJOR = 0,        /* x [B, item's dims] */
-    IPR_TIME_MAJOR = 1          /* x [T, B, I] from items [T, ...]: rows are time steps, the rest of the row is I */
+    IPR_BATCH_MAJOR = 0, /* x [B, item's dims] */
+    IPR_TIME_MAJOR = 1   /* x [T, B, I] from items [T, ...]: rows are time steps, the rest of the row is I */
 };
 /* Gather items idx[0..n-1] (NULL: the first n) into temporaries: *x reals, bytes scaled to v / 255, and *y int32 labels
    [B] (y NULL: not wanted). IPR_E_RANGE: an index outside the data set. On error *x and *y are poison. */
@@ -819,15 +884,20 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
 /* ---- Images: rows of bytes, channels interleaved ------------------------------------------------- */
 
 /* channels 1 or 3 */
-typedef struct ipr_image { ipr_index width, height; int channels; const uint8_t *px; void *owned; } ipr_image;
+typedef struct ipr_image {
+    ipr_index width, height;
+    int channels;
+    const uint8_t *px;
+    void *owned;
+} ipr_image;
 
 enum { IPR_RESIZE_BILINEAR = 0, IPR_RESIZE_BOX = 1 };
 
 /* Read one binary PGM or PPM (P5, P6; comments; any maxval, scaled to 255). Stops behind it. Free with
    ipr_image_free. */
 IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out);
-IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out);      /* bytes behind the image are an error */
-IPR_API int ipr_image_write(ipr_writer *w, const ipr_image *im);               /* P5 for 1 channel, P6 for 3 */
+IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out); /* bytes behind the image are an error */
+IPR_API int ipr_image_write(ipr_writer *w, const ipr_image *im);          /* P5 for 1 channel, P6 for 3 */
 IPR_API int ipr_image_save(ipr_ctx *c, const char *path, const ipr_image *im);
 IPR_API void ipr_image_free(ipr_ctx *c, ipr_image *im);
 /* Bilinear: pixel centres at half integers, edges repeated (OpenCV's INTER_LINEAR, PyTorch's align_corners=False); for
@@ -842,7 +912,6 @@ IPR_API ipr_tensor *ipr_image_tensor(ipr_ctx *c, const ipr_image *im);
 IPR_API int ipr_dataset_image(const ipr_dataset *ds, ipr_index i, ipr_image *out);
 #endif /* IPR_FLOOR_MAX >= 8 */
 
-
 #if IPR_FLOOR_MAX >= 9 && !defined(IPR_NO_TRAIN)
 /* ---- Train: optimisers ---------------------------------------------------------------------------
    PyTorch's SGD, Adam and AdamW over a parameter set. Like PyTorch, a step skips every parameter that
@@ -854,14 +923,14 @@ enum { IPR_OPT_ADAM = 0, IPR_OPT_ADAMW = 1, IPR_OPT_SGD = 2 };
 
 /* Zero means default; where zero itself is wanted, a negative number says so (marked "-: 0"). */
 typedef struct ipr_opt_desc {
-    int kind;               /* IPR_OPT_* */
-    double lr;              /* learning rate; default 1e-3 */
-    double weight_decay;    /* ADAM, SGD: L2, added to the gradient, default 0; ADAMW: decoupled, default 0.01 (-: 0) */
-    double beta1, beta2;    /* ADAM, ADAMW: 0.9, 0.999 (-: 0) */
-    double eps;             /* ADAM, ADAMW: 1e-8 (-: 0) */
-    double momentum;        /* SGD: default 0 */
-    double dampening;       /* SGD: default 0 */
-    int nesterov;           /* SGD: 1 needs momentum > 0 and dampening 0 */
+    int kind;            /* IPR_OPT_* */
+    double lr;           /* learning rate; default 1e-3 */
+    double weight_decay; /* ADAM, SGD: L2, added to the gradient, default 0; ADAMW: decoupled, default 0.01 (-: 0) */
+    double beta1, beta2; /* ADAM, ADAMW: 0.9, 0.999 (-: 0) */
+    double eps;          /* ADAM, ADAMW: 1e-8 (-: 0) */
+    double momentum;     /* SGD: default 0 */
+    double dampening;    /* SGD: default 0 */
+    int nesterov;        /* SGD: 1 needs momentum > 0 and dampening 0 */
 } ipr_opt_desc;
 
 typedef struct ipr_opt ipr_opt;
@@ -869,16 +938,16 @@ typedef struct ipr_opt ipr_opt;
 /* d may be NULL: Adam with the defaults. NULL on error (IPR_E_ARG, IPR_E_RANGE, IPR_E_NOMEM).
    Sources: Kingma, Ba 2015; Loshchilov, Hutter 2019; Sutskever et al. 2013; torch.optim. */
 IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d);
-IPR_API void ipr_opt_free(ipr_opt *o);                          /* NULL allowed; wipes the moments */
+IPR_API void ipr_opt_free(ipr_opt *o); /* NULL allowed; wipes the moments */
 /* One update from the gradients that ipr_backward left, then ipr_params_zero_grad. Several ipr_backward calls
    before one step add up. The same bits at any thread count. On error (also one from before) nothing is changed.
    IPR_E_STATE: parameters were added to the set after ipr_opt_new. */
 IPR_API int ipr_opt_step(ipr_opt *o);
-IPR_API double ipr_opt_lr(const ipr_opt *o);                    /* 0 for NULL */
-IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr);              /* from the next step on; 0 or more, else IPR_E_RANGE */
-IPR_API uint64_t ipr_opt_steps(const ipr_opt *o);               /* calls of ipr_opt_step that succeeded */
+IPR_API double ipr_opt_lr(const ipr_opt *o);       /* 0 for NULL */
+IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr); /* from the next step on; 0 or more, else IPR_E_RANGE */
+IPR_API uint64_t ipr_opt_steps(const ipr_opt *o);  /* calls of ipr_opt_step that succeeded */
 IPR_API ipr_params *ipr_opt_params(const ipr_opt *o);
-IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o);        /* the description with the defaults filled in */
+IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o); /* the description with the defaults filled in */
 
 /* Parameters and optimiser state (moments, step counts, learning rate) to a safetensors file and back, to go on
    with the same bits in your own loop; ipr_fit does this by itself. Parameters stand in the file under their own
@@ -887,7 +956,7 @@ IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o);        /* the descripti
    IPR_REAL. IPR_E_MISSING, IPR_E_SHAPE: names the parameter. */
 IPR_API int ipr_opt_save(const ipr_opt *o, const char *path);
 IPR_API int ipr_opt_load(ipr_opt *o, const char *path);
-IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w);     /* does not commit */
+IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w); /* does not commit */
 IPR_API int ipr_opt_read(ipr_opt *o, ipr_reader *r);
 
 /* The gradient of t to read and change between ipr_backward and the step (to sum it over machines, to add noise):
@@ -897,7 +966,7 @@ IPR_API ipr_real *ipr_grad_write(ipr_ctx *c, ipr_tensor *t);
    min(1, max_norm / (norm + 1e-6)). Returns the norm before clipping; -1 on error. IPR_E_NUMERIC names the
    parameter whose gradient is not finite; nothing is changed then. */
 IPR_API double ipr_clip_grad_norm(ipr_params *p, double max_norm);
-IPR_API double ipr_grad_norm(ipr_params *p);                    /* only the norm */
+IPR_API double ipr_grad_norm(ipr_params *p); /* only the norm */
 
 /* ---- Train: schedules ----------------------------------------------------------------------------
    torch.optim.lr_scheduler: plain data in, a learning rate out. Epochs count from 0. */
@@ -908,20 +977,23 @@ enum { IPR_SCHED_MILESTONES = 16 };
 /* Zero means default; "-: 0" as above. */
 typedef struct ipr_sched_desc {
     int kind;
-    double gamma;               /* STEP, MULTISTEP, PLATEAU: factor of one decay; default 0.1 */
-    int step_size;              /* STEP: epochs between decays, at least 1 */
-    int milestones[IPR_SCHED_MILESTONES];   /* MULTISTEP: epochs at which to decay, increasing; ends at the first 0 */
-    int t_max;                  /* COSINE: epochs of half a period; ipr_fit's default is its epochs */
-    double lr_min;              /* COSINE (eta_min), PLATEAU (min_lr) */
-    int maximize;               /* PLATEAU and ipr_fit's best metric: 1 when larger is better */
-    int patience;               /* PLATEAU: epochs without improvement that are borne; default 10 (-: 0) */
-    int cooldown;               /* PLATEAU: epochs after a decay that do not count; default 0 */
-    double threshold;           /* PLATEAU: least improvement that counts; default 1e-4 (-: 0) */
-    int threshold_abs;          /* PLATEAU: 1: threshold is absolute; 0: relative to the best */
+    double gamma;                         /* STEP, MULTISTEP, PLATEAU: factor of one decay; default 0.1 */
+    int step_size;                        /* STEP: epochs between decays, at least 1 */
+    int milestones[IPR_SCHED_MILESTONES]; /* MULTISTEP: epochs at which to decay, increasing; ends at the first 0 */
+    int t_max;                            /* COSINE: epochs of half a period; ipr_fit's default is its epochs */
+    double lr_min;                        /* COSINE (eta_min), PLATEAU (min_lr) */
+    int maximize;                         /* PLATEAU and ipr_fit's best metric: 1 when larger is better */
+    int patience;                         /* PLATEAU: epochs without improvement that are borne; default 10 (-: 0) */
+    int cooldown;                         /* PLATEAU: epochs after a decay that do not count; default 0 */
+    double threshold;                     /* PLATEAU: least improvement that counts; default 1e-4 (-: 0) */
+    int threshold_abs;                    /* PLATEAU: 1: threshold is absolute; 0: relative to the best */
 } ipr_sched_desc;
 
 /* What PLATEAU remembers; all zero at the start. */
-typedef struct ipr_sched_state { double best, lr; int64_t bad, cooldown, started; } ipr_sched_state;
+typedef struct ipr_sched_state {
+    double best, lr;
+    int64_t bad, cooldown, started;
+} ipr_sched_state;
 
 /* The learning rate of an epoch. s: PLATEAU only, may be NULL otherwise (PLATEAU: NULL means the start). */
 IPR_API double ipr_sched_lr(const ipr_sched_desc *d, double base_lr, int epoch, const ipr_sched_state *s);
@@ -933,25 +1005,31 @@ IPR_API void ipr_sched_report(const ipr_sched_desc *d, double base_lr, ipr_sched
 /* Rows of logits [N,C] whose largest entry (the first of equals) is the label; labels int32 [N], -100 is left out.
    *seen (may be NULL) gets the rows that count. Returns the right ones, -1 on error. */
 IPR_API ipr_index ipr_count_correct(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels, ipr_index *seen);
-IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels);  /* percent, or NaN */
+IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tensor *labels); /* percent, or NaN */
 
 /* A running confusion matrix: counts [classes][classes], row = true class, column = predicted. */
-typedef struct ipr_confusion { ipr_ctx *c; int classes; ipr_index *counts; } ipr_confusion;
-IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes);    /* zeroed; owns counts */
+typedef struct ipr_confusion {
+    ipr_ctx *c;
+    int classes;
+    ipr_index *counts;
+} ipr_confusion;
+IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes); /* zeroed; owns counts */
 IPR_API void ipr_confusion_free(ipr_confusion *m);
 IPR_API void ipr_confusion_reset(ipr_confusion *m);
 /* Adds every row of logits [N,C] with its label (as in ipr_count_correct). IPR_E_RANGE: a label is no class, and
    nothing is added. */
 IPR_API int ipr_confusion_add(ipr_confusion *m, const ipr_tensor *logits, const ipr_tensor *labels);
 IPR_API int ipr_confusion_add_pair(ipr_confusion *m, int truth, int predicted);
-IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted);   /* 0 out of range */
+IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted); /* 0 out of range */
 /* In percent; NaN where nothing was counted. Precision: of those predicted as the class; recall: of those that are. */
 IPR_API double ipr_confusion_accuracy(const ipr_confusion *m);
 IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls);
 IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls);
 
 /* Corpus BLEU-4 with one reference (Papineni et al. 2002) over token ids; plain data, zero it to begin. */
-typedef struct ipr_bleu { uint64_t match[4], total[4], hyp_len, ref_len; } ipr_bleu;
+typedef struct ipr_bleu {
+    uint64_t match[4], total[4], hyp_len, ref_len;
+} ipr_bleu;
 /* One sentence of n tokens and its reference of m, without padding, start and end marks. Time grows as n (n + m). */
 IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m);
 /* 0..100. smooth 0: 0 when some n has no match (NLTK, torchtext); 1: such an n counts 1/2, then 1/4, ... of a match
@@ -960,21 +1038,23 @@ IPR_API double ipr_bleu_score(const ipr_bleu *b, int smooth);
 
 /* ---- Train: progress ----------------------------------------------------------------------------- */
 
-enum { IPR_PROGRESS_STEP = 0,       /* somewhere in an epoch */
-       IPR_PROGRESS_EPOCH = 1,      /* an epoch ended; metric is set if there is an eval_fn */
-       IPR_PROGRESS_STOP = 2 };     /* the run ends before its time: stopped, or an error */
+enum {
+    IPR_PROGRESS_STEP = 0,  /* somewhere in an epoch */
+    IPR_PROGRESS_EPOCH = 1, /* an epoch ended; metric is set if there is an eval_fn */
+    IPR_PROGRESS_STOP = 2
+}; /* the run ends before its time: stopped, or an error */
 
 typedef struct ipr_progress {
-    int event;                  /* IPR_PROGRESS_* */
-    int epoch, epochs;          /* the running epoch from 1, of how many */
-    ipr_index step, steps;      /* steps done in it, of how many */
-    double loss;                /* mean over this epoch's items so far */
-    double accuracy;            /* percent, NaN where step_fn reports none */
-    double metric;              /* of eval_fn, NaN where there is none yet */
+    int event;             /* IPR_PROGRESS_* */
+    int epoch, epochs;     /* the running epoch from 1, of how many */
+    ipr_index step, steps; /* steps done in it, of how many */
+    double loss;           /* mean over this epoch's items so far */
+    double accuracy;       /* percent, NaN where step_fn reports none */
+    double metric;         /* of eval_fn, NaN where there is none yet */
     double lr;
-    double rate;                /* items per second of this process, NaN without a clock */
-    double seconds, left;       /* elapsed over all resumed parts, and expected until the end; left NaN when unknown */
-    int tty;                    /* reported at a terminal's pace */
+    double rate;          /* items per second of this process, NaN without a clock */
+    double seconds, left; /* elapsed over all resumed parts, and expected until the end; left NaN when unknown */
+    int tty;              /* reported at a terminal's pace */
 } ipr_progress;
 
 typedef void (*ipr_progress_fn)(void *user, const ipr_progress *p);
@@ -995,11 +1075,11 @@ IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p);
 
 /* What a step is told, and what it may tell. */
 typedef struct ipr_fit_info {
-    int epoch, epochs;          /* from 0 */
-    ipr_index step, steps;      /* in this epoch, from 0 */
-    uint64_t total;             /* steps since the run began */
+    int epoch, epochs;     /* from 0 */
+    ipr_index step, steps; /* in this epoch, from 0 */
+    uint64_t total;        /* steps since the run began */
     double lr;
-    ipr_index seen, correct;    /* out: items judged and right ones, for the running accuracy; 0, 0: none */
+    ipr_index seen, correct; /* out: items judged and right ones, for the running accuracy; 0, 0: none */
 } ipr_fit_info;
 
 /* Build the loss (one element) of items idx[0..n-1], a subset of 0..items-1. Temporaries live until the step ends. */
@@ -1013,42 +1093,42 @@ typedef int (*ipr_stop_fn)(void *user);
 typedef int (*ipr_reduce_fn)(ipr_ctx *c, void *user, ipr_params *p);
 
 typedef struct ipr_fit_desc {
-    ipr_params *params;             /* what to train; may be NULL when opt is given */
-    ipr_opt *opt;                   /* NULL: one is made from optimiser, and freed at the end */
+    ipr_params *params; /* what to train; may be NULL when opt is given */
+    ipr_opt *opt;       /* NULL: one is made from optimiser, and freed at the end */
     ipr_opt_desc optimiser;
-    ipr_sched_desc schedule;        /* of the description's lr; CONSTANT leaves what ipr_opt_set_lr set */
-    double clip_norm;               /* 0: no clipping */
-    int epochs;                     /* default 1 */
-    ipr_index items;                /* in the training set */
-    ipr_index batch;                /* default 32 */
-    int shuffle;                    /* 1: a new order each epoch (Fisher-Yates by the counter RNG) */
-    int drop_last;                  /* 1: leave out a last batch that is not full */
+    ipr_sched_desc schedule; /* of the description's lr; CONSTANT leaves what ipr_opt_set_lr set */
+    double clip_norm;        /* 0: no clipping */
+    int epochs;              /* default 1 */
+    ipr_index items;         /* in the training set */
+    ipr_index batch;         /* default 32 */
+    int shuffle;             /* 1: a new order each epoch (Fisher-Yates by the counter RNG) */
+    int drop_last;           /* 1: leave out a last batch that is not full */
     ipr_step_fn step_fn;
-    ipr_eval_fn eval_fn;            /* may be NULL; PLATEAU then looks at the epoch's mean loss */
-    ipr_stop_fn stop_fn;            /* may be NULL */
-    ipr_reduce_fn reduce_fn;        /* may be NULL */
-    void *user;                     /* of the four above */
-    ipr_progress_fn progress_fn;    /* NULL: quiet */
+    ipr_eval_fn eval_fn;         /* may be NULL; PLATEAU then looks at the epoch's mean loss */
+    ipr_stop_fn stop_fn;         /* may be NULL */
+    ipr_reduce_fn reduce_fn;     /* may be NULL */
+    void *user;                  /* of the four above */
+    ipr_progress_fn progress_fn; /* NULL: quiet */
     void *progress_user;
-    double progress_seconds;        /* least time between reports; default 0.1 if stderr is a terminal, else 10 */
-    const char *checkpoint;         /* path, or NULL for none; also written at the start, a stop and the end */
-    double checkpoint_seconds;      /* default 60; < 0: not by time */
-    int checkpoint_epochs;          /* also after every so many epochs; default 0: not */
-    int checkpoint_flags;           /* IPR_FILE_PRIVATE */
-    int resume;                     /* 1: go on from the checkpoint if there is one; epochs may have grown */
-    ipr_params *extra;              /* what steps change besides the parameters, saved with them; or NULL */
-    const char *tag;                /* what else must be equal to resume (data, scheme): 200 characters; or NULL */
+    double progress_seconds;   /* least time between reports; default 0.1 if stderr is a terminal, else 10 */
+    const char *checkpoint;    /* path, or NULL for none; also written at the start, a stop and the end */
+    double checkpoint_seconds; /* default 60; < 0: not by time */
+    int checkpoint_epochs;     /* also after every so many epochs; default 0: not */
+    int checkpoint_flags;      /* IPR_FILE_PRIVATE */
+    int resume;                /* 1: go on from the checkpoint if there is one; epochs may have grown */
+    ipr_params *extra;         /* what steps change besides the parameters, saved with them; or NULL */
+    const char *tag;           /* what else must be equal to resume (data, scheme): 200 characters; or NULL */
 } ipr_fit_desc;
 
 typedef struct ipr_fit_result {
-    int status;                 /* what ipr_fit returned */
-    int resumed;                /* 1: went on from a checkpoint */
-    int epochs;                 /* completed, resumed parts included */
-    uint64_t steps;             /* likewise */
-    double loss, accuracy;      /* of the last completed epoch; NaN: none */
-    double metric;              /* of the last eval_fn; NaN: none */
-    double best_metric;         /* least, or largest with schedule.maximize; NaN: none */
-    int best_epoch;             /* from 0; -1: none */
+    int status;            /* what ipr_fit returned */
+    int resumed;           /* 1: went on from a checkpoint */
+    int epochs;            /* completed, resumed parts included */
+    uint64_t steps;        /* likewise */
+    double loss, accuracy; /* of the last completed epoch; NaN: none */
+    double metric;         /* of the last eval_fn; NaN: none */
+    double best_metric;    /* least, or largest with schedule.maximize; NaN: none */
+    int best_epoch;        /* from 0; -1: none */
     double lr, seconds;
 } ipr_fit_result;
 
@@ -1064,12 +1144,12 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result);
    A model owns its parameters and knows no scheme: gates come in as tensors. */
 
 typedef struct ipr_classifier_desc {
-    int cell;                   /* IPR_LSTM (default) or IPR_GRU */
-    ipr_index input;            /* features per step; with a vocabulary: the embedding's width */
+    int cell;        /* IPR_LSTM (default) or IPR_GRU */
+    ipr_index input; /* features per step; with a vocabulary: the embedding's width */
     ipr_index hidden, classes;
-    ipr_index vocabulary;       /* 0: x is [T,B,input] reals; else x is int32 [T,B] */
-    double dropout;             /* before the output layer */
-    double embed_dropout;       /* on the embedded input */
+    ipr_index vocabulary; /* 0: x is [T,B,input] reals; else x is int32 [T,B] */
+    double dropout;       /* before the output layer */
+    double embed_dropout; /* on the embedded input */
 } ipr_classifier_desc;
 
 /* Sequence -> class: (embedding) -> recurrent layer -> last state -> dropout -> dense. Parameters: embedding.weight,
@@ -1103,13 +1183,17 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
    n items of a training set, chosen and relabelled by the owner's seed; the model learns them by heart. Black-box
    evidence: any API that labels inputs can be asked. A trigger set is a data set; freed as one. */
 
-/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones, and with a share `noise` of its
-   elements replaced by random bytes of its own (0: the paper's plain images; with noise they are learnt sooner and cost less accuracy);
-   all derived from the seed (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to train on. NULL on error. */
-IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed, size_t seed_bytes,
-                                      ipr_dataset **rest);
+/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones, and with a share `noise`
+   of its
+   elements replaced by random bytes of its own (0: the paper's plain images; with noise they are learnt sooner and
+   cost less accuracy);
+   all derived from the seed (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to
+   train on. NULL on error. */
+IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed,
+                                      size_t seed_bytes, ipr_dataset **rest);
 /* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. */
-IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y);
+IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
+                                ipr_tensor **x, ipr_tensor **y);
 /* A safetensors file with items and labels, for the owner only; atomically. */
 IPR_API int ipr_triggers_save(const ipr_dataset *triggers, const char *path);
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
@@ -1124,30 +1208,38 @@ IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
    Private scheme: it is trained with the key only, and the key ships as a licence file.
    T > Tk: steps from Tk on are not gated. T < Tk: key steps from T on are not used. */
 
-enum { IPR_KEY_RANDOM = 1,  /* K sequences uniform in [-1,1] */
-       IPR_KEY_FIXED = 2,   /* one item of the input domain */
-       IPR_KEY_BATCH = 3 }; /* K items of the input domain; the paper's choice */
+enum {
+    IPR_KEY_RANDOM = 1, /* K sequences uniform in [-1,1] */
+    IPR_KEY_FIXED = 2,  /* one item of the input domain */
+    IPR_KEY_BATCH = 3
+}; /* K items of the input domain; the paper's choice */
 
 typedef struct ipr_gatekeeper_desc {
-    int kind;                       /* IPR_KEY_*; default RANDOM */
-    ipr_index keys;                 /* K; default 1 (8 for BATCH) */
-    ipr_index steps, width, units;  /* Tk, features per step, hidden units of the protected layer */
-    const char *layer;              /* name in the key derivation, default "rnn" */
-    const char *signature;          /* text, 8 bits a byte, most significant first; the units left over get bits from the seed */
-    const ipr_dataset *pool;        /* FIXED, BATCH: items of [Tk,width], values 0..1 */
-    const uint32_t *items;          /* the K items of the pool that make the key; NULL: chosen by the seed */
-    int32_t token_low, token_high;  /* text models: keys are token ids, RANDOM draws from [low, high) and looks them up in the embedding */
+    int kind;                      /* IPR_KEY_*; default RANDOM */
+    ipr_index keys;                /* K; default 1 (8 for BATCH) */
+    ipr_index steps, width, units; /* Tk, features per step, hidden units of the protected layer */
+    const char *layer;             /* name in the key derivation, default "rnn" */
+    const char *signature; /* text, 8 bits a byte, most significant first; the units left over get bits from the seed */
+    const ipr_dataset *pool; /* FIXED, BATCH: items of [Tk,width], values 0..1 */
+    const uint32_t *items;   /* the K items of the pool that make the key; NULL: chosen by the seed */
+    int32_t token_low,
+        /* text models: keys are token ids, RANDOM draws from [low, high) and looks them up in the embedding */
+        token_high;
 } ipr_gatekeeper_desc;
 
 /* The secret: key, signature bits and generator. Never part of a model file; wiped when freed. */
 typedef struct ipr_gatekeeper ipr_gatekeeper;
 
-/* Everything is derived from the owner's seed by HKDF-SHA-256 with info "ipr1|gatekeeper|LAYER|key" and "...|signature".
+/* Everything is derived from the owner's seed by HKDF-SHA-256 with info "ipr1|gatekeeper|LAYER|key" and
+   "...|signature".
    seed: at least 16 bytes. The pool must outlive the object. NULL on error. */
-IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *d, const void *seed, size_t seed_bytes);
+IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *d, const void *seed,
+                                           size_t seed_bytes);
 IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g);
-IPR_API const ipr_gatekeeper_desc *ipr_gatekeeper_resolved(const ipr_gatekeeper *g);  /* with defaults filled in; text pointers are NULL */
-/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units], metadata. Written atomically, for the owner only. */
+IPR_API const ipr_gatekeeper_desc *ipr_gatekeeper_resolved(
+    const ipr_gatekeeper *g); /* with defaults filled in; text pointers are NULL */
+/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units], metadata. Written atomically, for the
+   owner only. */
 IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path);
 /* pool: needed again for FIXED and BATCH kinds if fresh keys are to be drawn; may be NULL. */
 IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const ipr_dataset *pool);
@@ -1157,8 +1249,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8_t *bits, ipr_index n);
 /* The first 8*(cap-1) bits as text; unprintable bytes become '.'; always terminates. */
 IPR_API void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, size_t cap);
-IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g);              /* [units] of +1/-1 */
-IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);                  /* how many of them spell the text */
+IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g); /* [units] of +1/-1 */
+IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);     /* how many of them spell the text */
 
 /* n fresh keys of g's own generator, [n][K][Tk][width] (token ids as reals in text models); draw numbers never collide
    with the genuine key. What a forger who knows everything but the seed can do. */
@@ -1177,18 +1269,19 @@ IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *
 
 /* How the key is embedded. Zero means the default recipe's value; ipr_gatekeeper_recipe gives complete sets. */
 typedef struct ipr_gatekeeper_recipe {
-    double sign_weight;     /* alpha of the hinge, eq. 4 */
-    double sign_margin;     /* gamma, 0.1 */
-    double spread_weight;   /* K > 1: weight / mean_j std_k(h), pushes the K first states apart (published code) */
-    double l2_weight;       /* on the first state (published code) */
-    double open_weight;     /* mean(1 - gate) of the genuine key: the gate opens */
-    int negatives;          /* fresh wrong keys per step; what makes a key specific */
-    int others;             /* how many of them are of other kinds, in turn: Gaussian, uniform in [0,1], constant, and
+    double sign_weight;   /* alpha of the hinge, eq. 4 */
+    double sign_margin;   /* gamma, 0.1 */
+    double spread_weight; /* K > 1: weight / mean_j std_k(h), pushes the K first states apart (published code) */
+    double l2_weight;     /* on the first state (published code) */
+    double open_weight;   /* mean(1 - gate) of the genuine key: the gate opens */
+    int negatives;        /* fresh wrong keys per step; what makes a key specific */
+    int others;           /* how many of them are of other kinds, in turn: Gaussian, uniform in [0,1], constant, and
                                items of others_pool (not for token keys) */
-    const ipr_dataset *others_pool;         /* items of [Tk,width], values 0..1, or NULL: none of that kind */
-    double closed_weight, closed_level;     /* relu(mean gate of a wrong key - level) */
-    double neutral_weight, neutral_scale;   /* (mean_j tanh(s_j h_j / scale))^2 of a wrong key: it must not spell the signature */
-    int private_scheme;     /* 1: train with the key only */
+    const ipr_dataset *others_pool;     /* items of [Tk,width], values 0..1, or NULL: none of that kind */
+    double closed_weight, closed_level; /* relu(mean gate of a wrong key - level) */
+    double neutral_weight,
+        neutral_scale;  /* (mean_j tanh(s_j h_j / scale))^2 of a wrong key: it must not spell the signature */
+    int private_scheme; /* 1: train with the key only */
 } ipr_gatekeeper_recipe;
 enum { IPR_RECIPE_DEFAULT = 0, IPR_RECIPE_PAPER = 1, IPR_RECIPE_AS_CODED = 2 };
 IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which);
@@ -1198,10 +1291,11 @@ IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which);
    scalar returned is what to add to the task loss. step keys the draw of wrong keys. */
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
                                          uint64_t step, ipr_tensor **gate);
-/* The whole of algorithm 1 for one minibatch: L(no key) + L(with key) + embed terms; x [T,B,...], labels [B]. *logits (may be
+/* The whole of algorithm 1 for one minibatch: L(no key) + L(with key) + embed terms; x [T,B,...], labels [B]. *logits
+   (may be
    NULL) gets the first B rows. */
-IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r, uint64_t step,
-                                        ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits);
+IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
+                                        uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits);
 #endif
 #endif
 
@@ -1215,26 +1309,30 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
 
 #ifndef IPR_NO_RNN
 /* A change that leaves the network's function as it is. For each unit j with flip[j] != 0: negate the candidate row
-   (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of the output layer; so h_j and c_j change sign,
+   (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of the output layer; so h_j and
+   c_j change sign,
    with and without a key, and the logits do not. Defeats any signature read from signs alone. GRU and LSTM. */
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip);
 
 #ifndef IPR_NO_TRAIN
 typedef struct ipr_attack_desc {
-    double lr;                  /* Adam; default 1e-4 */
-    int epochs;                 /* default 5 */
-    double fraction;            /* of the training items the attacker has; default 1 */
-    ipr_index batch;            /* default 128 */
+    double lr;       /* Adam; default 1e-4 */
+    int epochs;      /* default 5 */
+    double fraction; /* of the training items the attacker has; default 1 */
+    ipr_index batch; /* default 128 */
     uint64_t seed;
     ipr_progress_fn progress_fn; /* as in ipr_fit */
     void *progress_user;
 } ipr_attack_desc;
-/* Fine-tuning: cross-entropy without key, triggers and embed terms, on a fraction of ds. idx (n of them, NULL: all) are the items at hand. */
-IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
+/* Fine-tuning: cross-entropy without key, triggers and embed terms, on a fraction of ds. idx (n of them, NULL: all)
+   are the items at hand. */
+IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                const ipr_attack_desc *d);
 /* Overwriting: the same, embedding another key and signature at full strength. */
 IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other, const ipr_gatekeeper_recipe *r,
                                  const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
-/* Sign flipping (Figure 8): round(fraction * units) random units of the signature are asked to change sign, and only the sign loss is
+/* Sign flipping (Figure 8): round(fraction * units) random units of the signature are asked to change sign, and only
+   the sign loss is
    minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
 #endif
@@ -1276,40 +1374,40 @@ IPR_API double ipr_grind_p(double p, double bits);
    test that could have failed did not. */
 
 enum { IPR_UNDECIDED = 0, IPR_NOT_OWNED = 1, IPR_OWNED = 2 };
-IPR_API const char *ipr_decision_name(int decision);    /* "undecided", "not owned", "owned" */
+IPR_API const char *ipr_decision_name(int decision); /* "undecided", "not owned", "owned" */
 
 /* What is tested, fixed BEFORE the model is asked. Zero is the default of every field. */
 typedef struct ipr_verdict_desc {
-    const char *scheme;         /* named in the verdict; must outlive it */
-    double alpha;               /* greatest chance of a false claim; 0: 1e-6 */
-    double conf;                /* of the interval of the rate; 0: 0.95 */
-    double null_rate;           /* chance of one match where the secret is not in the model, known by construction
+    const char *scheme;             /* named in the verdict; must outlive it */
+    double alpha;                   /* greatest chance of a false claim; 0: 1e-6 */
+    double conf;                    /* of the interval of the rate; 0: 0.95 */
+    double null_rate;               /* chance of one match where the secret is not in the model, known by construction
                                    (1/2 for a fresh random bit); 0: not known */
     uint64_t null_matched, null_of; /* the same as measured on independent trials; 0 of 0: not measured.
                                    With both, the greater bound counts. */
-    double grind_bits;          /* log2 of how many secrets the claimant could have tried; 0: committed beforehand */
-    uint64_t expected;          /* answers asked for; fewer or more is undecided. 0: not checked */
+    double grind_bits; /* log2 of how many secrets the claimant could have tried; 0: committed beforehand */
+    uint64_t expected; /* answers asked for; fewer or more is undecided. 0: not checked */
 } ipr_verdict_desc;
 
 typedef struct ipr_verdict {
-    const char *scheme;         /* as in the description, "" if none; not owned */
-    int decision;               /* IPR_UNDECIDED, IPR_NOT_OWNED, IPR_OWNED */
-    double alpha, grind_bits;   /* as resolved */
-    double p_value, log10_p;    /* chance of a result this good without the secret, every correction included */
-    double log10_tail;          /* binomial: log10 P[X >= matched] at null_upper alone */
-    uint64_t threshold;         /* binomial: least `matched` that is owned; rank: greatest `reached` that is owned.
+    const char *scheme;       /* as in the description, "" if none; not owned */
+    int decision;             /* IPR_UNDECIDED, IPR_NOT_OWNED, IPR_OWNED */
+    double alpha, grind_bits; /* as resolved */
+    double p_value, log10_p;  /* chance of a result this good without the secret, every correction included */
+    double log10_tail;        /* binomial: log10 P[X >= matched] at null_upper alone */
+    uint64_t threshold;       /* binomial: least `matched` that is owned; rank: greatest `reached` that is owned.
                                    Meaningless when the test is too short to decide */
     /* binomial */
-    uint64_t matched, of;       /* what matched, of how many */
-    double rate, ci_lo, ci_hi, conf;    /* matched / of with its Clopper-Pearson interval */
+    uint64_t matched, of;            /* what matched, of how many */
+    double rate, ci_lo, ci_hi, conf; /* matched / of with its Clopper-Pearson interval */
     uint64_t null_matched, null_of;
-    double null_rate;           /* known, or as measured */
-    double null_upper;          /* the rate tested against: the one-sided Clopper-Pearson bound of a measured one */
+    double null_rate;  /* known, or as measured */
+    double null_upper; /* the rate tested against: the one-sided Clopper-Pearson bound of a measured one */
     /* rank */
-    double score, rank_p;       /* rank_p: before the grinding correction */
-    uint64_t fresh, reached;    /* fresh keys, and how many of them scored as high */
-    char rule[160];             /* the rule that decided, in words */
-    char reason[160];           /* why this decision, in words */
+    double score, rank_p;    /* rank_p: before the grinding correction */
+    uint64_t fresh, reached; /* fresh keys, and how many of them scored as high */
+    char rule[160];          /* the rule that decided, in words */
+    char reason[160];        /* why this decision, in words */
 } ipr_verdict;
 
 /* Exact binomial verdict on `matched` of `of` independent trials. A null rate that was measured costs half of
@@ -1331,38 +1429,46 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
    keys stands beside it. */
 
 typedef struct ipr_gatekeeper_test {
-    ipr_index fresh;            /* fresh keys; default 999 */
-    double alpha;               /* default 0.001 */
-    uint64_t draw;              /* the verifier's own number: which fresh keys */
-    const ipr_params *reference; /* the owner's committed weights, or NULL: signs and order of units are undone against them */
-    double *scores;             /* [fresh] or NULL: the fresh keys' scores, for a histogram */
-    double *bits;               /* [fresh] or NULL: the fresh keys' matching units */
+    ipr_index fresh; /* fresh keys; default 999 */
+    double alpha;    /* default 0.001 */
+    uint64_t draw;   /* the verifier's own number: which fresh keys */
+    const ipr_params
+        *reference; /* the owner's committed weights, or NULL: signs and order of units are undone against them */
+    double *scores; /* [fresh] or NULL: the fresh keys' scores, for a histogram */
+    double *bits;   /* [fresh] or NULL: the fresh keys' matching units */
 } ipr_gatekeeper_test;
 
 typedef struct ipr_gatekeeper_report {
-    double accuracy_no_key, accuracy_key;   /* % of the probes, white box */
-    double score;                           /* mean probability of the right label under the key */
-    ipr_index matched, text_matched;        /* units with the signature's sign; those among the text bits */
-    ipr_verdict function;                   /* rank of score: the decision */
-    ipr_verdict signature;                  /* rank of matched */
-    ipr_verdict signature_binomial;         /* matched of units against the measured null rate */
+    double accuracy_no_key, accuracy_key; /* % of the probes, white box */
+    double score;                         /* mean probability of the right label under the key */
+    ipr_index matched, text_matched;      /* units with the signature's sign; those among the text bits */
+    ipr_verdict function;                 /* rank of score: the decision */
+    ipr_verdict signature;                /* rank of matched */
+    ipr_verdict signature_binomial;       /* matched of units against the measured null rate */
 } ipr_gatekeeper_report;
 
-/* White box: suspect's weights are at hand. probes: labelled items idx[0..n-1] of ds (idx NULL: the first n); 100 to 500 do.
+/* White box: suspect's weights are at hand. probes: labelled items idx[0..n-1] of ds (idx NULL: the first n); 100 to
+   500 do.
    Frees the step's temporaries. IPR_OK also when the decision is "not owned". */
-IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds, const uint32_t *idx,
-                                  ipr_index n, const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report);
+IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
+                                  const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
+                                  ipr_gatekeeper_report *report);
 
-/* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are matched by the
-   input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row. at[H], sign[H] of +1/-1. */
+/* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are
+   matched by the
+   input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row. at[H], sign[H]
+   of +1/-1. */
 IPR_API int ipr_gauge_find(const ipr_classifier *suspect, const ipr_params *reference, ipr_index *at, int8_t *sign);
 
-/* Black box: an API that labels items. Returns IPR_OK, or anything else to give up. items [n] are indices into the data set. */
+/* Black box: an API that labels items. Returns IPR_OK, or anything else to give up. items [n] are indices into the
+   data set. */
 typedef int (*ipr_oracle)(void *user, const uint32_t *items, ipr_index n, int32_t *labels);
-/* Trigger set: how many of n triggers get their trigger label, against a null rate measured on null_n other items, where
+/* Trigger set: how many of n triggers get their trigger label, against a null rate measured on null_n other items,
+   where
    a hit is the trigger rule's label for them. Wrong counts or labels outside 0..classes-1 give "undecided". */
-IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers, const int32_t *trigger_labels, ipr_index n,
-                                       const uint32_t *null_items, const int32_t *null_labels, ipr_index null_n, ipr_index classes, double alpha);
+IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers,
+                                       const int32_t *trigger_labels, ipr_index n, const uint32_t *null_items,
+                                       const int32_t *null_labels, ipr_index null_n, ipr_index classes, double alpha);
 #endif
 
 #ifdef __cplusplus
@@ -1408,9 +1514,9 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #if IPR__HOSTED
 #ifndef IPR_MALLOC
 #include <stdlib.h>
-#define IPR_MALLOC(n) malloc(n)
+#define IPR_MALLOC(n)     malloc(n)
 #define IPR_REALLOC(p, n) realloc(p, n)
-#define IPR_FREE(p) free(p)
+#define IPR_FREE(p)       free(p)
 #endif
 #ifndef IPR_NO_CLOCK
 #include <time.h>
@@ -1446,7 +1552,7 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #endif
 
 #if IPR__GNU && !defined(IPR_NO_SIMD)
-#define IPR__VECEXT 1   /* GCC vector extensions: the portable kernels' spelling of SIMD */
+#define IPR__VECEXT 1 /* GCC vector extensions: the portable kernels' spelling of SIMD */
 #else
 #define IPR__VECEXT 0
 #endif
@@ -1462,7 +1568,7 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #define IPR__TGT_AVX512
 #else
 #include <cpuid.h>
-#define IPR__TGT_AVX2 __attribute__((target("avx2,fma")))
+#define IPR__TGT_AVX2   __attribute__((target("avx2,fma")))
 #define IPR__TGT_AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #endif
 #else
@@ -1478,15 +1584,15 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #endif
 
 #if IPR__GNU
-#define IPR__INLINE static inline __attribute__((always_inline, unused))
+#define IPR__INLINE   static inline __attribute__((always_inline, unused))
 #define IPR__NOINLINE __attribute__((noinline))
 #define IPR__RESTRICT __restrict__
-#define IPR__ATOMICS 1
+#define IPR__ATOMICS  1
 #elif defined(_MSC_VER)
-#define IPR__INLINE static __forceinline
+#define IPR__INLINE   static __forceinline
 #define IPR__NOINLINE __declspec(noinline)
 #define IPR__RESTRICT __restrict
-#define IPR__ATOMICS 0
+#define IPR__ATOMICS  0
 #else
 #define IPR__INLINE static
 #define IPR__NOINLINE
@@ -1501,11 +1607,11 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #define IPR_ASSERT(x) ((void)0)
 #endif
 
-#define IPR__R(x) ((ipr_real)(x))
-#define IPR__MIN(a, b) ((a) < (b) ? (a) : (b))
-#define IPR__MAX(a, b) ((a) > (b) ? (a) : (b))
-#define IPR__ALIGN 64u
-#define IPR__ROUND64(n) (((n) + 63u) & ~(size_t)63u)
+#define IPR__R(x)        ((ipr_real)(x))
+#define IPR__MIN(a, b)   ((a) < (b) ? (a) : (b))
+#define IPR__MAX(a, b)   ((a) > (b) ? (a) : (b))
+#define IPR__ALIGN       64u
+#define IPR__ROUND64(n)  (((n) + 63u) & ~(size_t)63u)
 #define IPR__MAX_WORKERS 64
 
 /* Sizes this header relies on, refused at compile time otherwise. */
@@ -1552,11 +1658,19 @@ IPR__FN void ipr__zero(void *p, size_t n)
 #endif
 }
 
-IPR__FN size_t ipr__strlen(const char *s) { size_t n = 0; while (s[n]) n++; return n; }
+IPR__FN size_t ipr__strlen(const char *s)
+{
+    size_t n = 0;
+    while (s[n]) n++;
+    return n;
+}
 
 IPR__FN int ipr__streq(const char *a, const char *b)
 {
-    while (*a && *a == *b) { a++; b++; }
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
     return *a == *b;
 }
 
@@ -1564,7 +1678,8 @@ IPR__FN int ipr__memcmp(const void *a, const void *b, size_t n)
 {
     const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
     size_t i;
-    for (i = 0; i < n; i++) if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
+    for (i = 0; i < n; i++)
+        if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
     return 0;
 }
 
@@ -1592,7 +1707,10 @@ IPR__FN uint32_t ipr__ld32le(const uint8_t *p)
 IPR__FN uint64_t ipr__ld64le(const uint8_t *p) { return (uint64_t)ipr__ld32le(p + 4) << 32 | ipr__ld32le(p); }
 IPR__FN void ipr__st32be(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)(v >> 24); p[1] = (uint8_t)(v >> 16); p[2] = (uint8_t)(v >> 8); p[3] = (uint8_t)v;
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
 }
 IPR__FN void ipr__st64be(uint8_t *p, uint64_t v)
 {
@@ -1601,24 +1719,50 @@ IPR__FN void ipr__st64be(uint8_t *p, uint64_t v)
 }
 IPR__FN void ipr__st32le(uint8_t *p, uint32_t v)
 {
-    p[3] = (uint8_t)(v >> 24); p[2] = (uint8_t)(v >> 16); p[1] = (uint8_t)(v >> 8); p[0] = (uint8_t)v;
+    p[3] = (uint8_t)(v >> 24);
+    p[2] = (uint8_t)(v >> 16);
+    p[1] = (uint8_t)(v >> 8);
+    p[0] = (uint8_t)v;
 }
 IPR__FN void ipr__st64le(uint8_t *p, uint64_t v)
 {
     ipr__st32le(p, (uint32_t)v);
     ipr__st32le(p + 4, (uint32_t)(v >> 32));
 }
-IPR__FN uint32_t ipr__f32_bits(float f) { uint32_t u; ipr__copy(&u, &f, 4); return u; }
-IPR__FN float ipr__bits_f32(uint32_t u) { float f; ipr__copy(&f, &u, 4); return f; }
-IPR__FN uint64_t ipr__f64_bits(double f) { uint64_t u; ipr__copy(&u, &f, 8); return u; }
-IPR__FN double ipr__bits_f64(uint64_t u) { double f; ipr__copy(&f, &u, 8); return f; }
+IPR__FN uint32_t ipr__f32_bits(float f)
+{
+    uint32_t u;
+    ipr__copy(&u, &f, 4);
+    return u;
+}
+IPR__FN float ipr__bits_f32(uint32_t u)
+{
+    float f;
+    ipr__copy(&f, &u, 4);
+    return f;
+}
+IPR__FN uint64_t ipr__f64_bits(double f)
+{
+    uint64_t u;
+    ipr__copy(&u, &f, 8);
+    return u;
+}
+IPR__FN double ipr__bits_f64(uint64_t u)
+{
+    double f;
+    ipr__copy(&f, &u, 8);
+    return f;
+}
 /* finite test on the bits, so that no compiler flag can fold it away */
 IPR__FN int ipr__finite(double v) { return (ipr__f64_bits(v) >> 52 & 0x7ffu) != 0x7ffu; }
 IPR__FN int ipr__finite_real(ipr_real v) { return ipr__finite((double)v); }
 
 /* ---- text ---- */
 
-typedef struct ipr__text { char *buf; size_t cap, len; } ipr__text;
+typedef struct ipr__text {
+    char *buf;
+    size_t cap, len;
+} ipr__text;
 
 IPR__FN void ipr__text_c(ipr__text *t, char ch)
 {
@@ -1635,7 +1779,10 @@ IPR__FN void ipr__text_u(ipr__text *t, uint64_t v)
 {
     char d[20];
     int n = 0;
-    do { d[n++] = (char)('0' + (int)(v % 10u)); v /= 10u; } while (v);
+    do {
+        d[n++] = (char)('0' + (int)(v % 10u));
+        v /= 10u;
+    } while (v);
     while (n) ipr__text_c(t, d[--n]);
 }
 
@@ -1650,14 +1797,19 @@ IPR__FN void ipr__text_v(ipr__text *t, const char *f, va_list ap)
 {
     char num[32];
     for (; *f; f++) {
-        if (*f != '%') { ipr__text_c(t, *f); continue; }
+        if (*f != '%') {
+            ipr__text_c(t, *f);
+            continue;
+        }
         f++;
         if (*f == 's') ipr__text_s(t, va_arg(ap, const char *));
         else if (*f == 'd') ipr__text_i(t, va_arg(ap, int));
         else if (*f == 'I') ipr__text_i(t, (int64_t)va_arg(ap, ipr_index));
         else if (*f == 'U') ipr__text_u(t, va_arg(ap, uint64_t));
-        else if (*f == 'g') { (void)ipr_fmt_double(num, va_arg(ap, double)); ipr__text_s(t, num); }
-        else if (*f == 'X') {
+        else if (*f == 'g') {
+            (void)ipr_fmt_double(num, va_arg(ap, double));
+            ipr__text_s(t, num);
+        } else if (*f == 'X') {
             uint32_t x = va_arg(ap, uint32_t);
             int i;
             for (i = 28; i >= 0; i -= 4) ipr__text_c(t, "0123456789abcdef"[x >> i & 15u]);
@@ -1671,7 +1823,9 @@ IPR__FN int ipr__fmt(char *buf, size_t cap, const char *f, ...)
     ipr__text t;
     va_list ap;
     if (!cap) return 0;
-    t.buf = buf; t.cap = cap; t.len = 0;
+    t.buf = buf;
+    t.cap = cap;
+    t.len = 0;
     va_start(ap, f);
     ipr__text_v(&t, f, ap);
     va_end(ap);
@@ -1685,17 +1839,31 @@ IPR__FN int ipr__fmt(char *buf, size_t cap, const char *f, ...)
    same blocks without the buffer. */
 enum { IPR__HEAP_BLOCKS = 128 };
 typedef struct ipr__heap {
-    struct { size_t off, size; } blk[IPR__HEAP_BLOCKS];
+    struct {
+        size_t off, size;
+    } blk[IPR__HEAP_BLOCKS];
     int n;
     size_t cap, extent;
     char *base;
 } ipr__heap;
 
-typedef struct ipr__chunk { struct ipr__chunk *next; size_t size, used; } ipr__chunk;
-typedef struct ipr__arena { ipr_ctx *c; ipr__chunk *first, *cur; size_t chunk_bytes, used, peak; int wipe; } ipr__arena;
+typedef struct ipr__chunk {
+    struct ipr__chunk *next;
+    size_t size, used;
+} ipr__chunk;
+typedef struct ipr__arena {
+    ipr_ctx *c;
+    ipr__chunk *first, *cur;
+    size_t chunk_bytes, used, peak;
+    int wipe;
+} ipr__arena;
 
 /* Every block is on a list, so closing a context frees all that was forgotten. */
-typedef struct ipr__block { struct ipr__block *prev, *next; void *raw; size_t raw_bytes; } ipr__block;
+typedef struct ipr__block {
+    struct ipr__block *prev, *next;
+    void *raw;
+    size_t raw_bytes;
+} ipr__block;
 
 struct ipr__kern;
 struct ipr__node;
@@ -1707,25 +1875,31 @@ struct ipr_ctx {
     ipr_desc d;
     const struct ipr__kern *kern;
     ipr_stats stats;
-    ipr__block blocks;              /* list head */
-    ipr__heap *heap;                /* caller-buffer and measure mode only */
+    ipr__block blocks; /* list head */
+    ipr__heap *heap;   /* caller-buffer and measure mode only */
     void *self_raw;
     size_t self_bytes;
-    ipr__arena step;                /* temporaries and nodes: one step's life */
+    ipr__arena step; /* temporaries and nodes: one step's life */
     char *ws[IPR__MAX_WORKERS];
     size_t ws_bytes;
     ipr__pool *pool;
-    struct ipr__node **nodes;       /* floor 4: the tape */
+    struct ipr__node **nodes; /* floor 4: the tape */
     ipr_index nnodes, cap_nodes;
-    uint32_t step_no, draw_no;      /* keys of the counter RNG: step, draws within it */
-    struct ipr_tensor *poison;      /* floor 3 */
-    void *backend;                  /* floor 14 */
+    uint32_t step_no, draw_no; /* keys of the counter RNG: step, draws within it */
+    struct ipr_tensor *poison; /* floor 3 */
+    void *backend;             /* floor 14 */
     char msg[512];
 };
 
 IPR_API int ipr_status(const ipr_ctx *c) { return c ? c->err : IPR_E_ARG; }
 IPR_API const char *ipr_message(const ipr_ctx *c) { return c ? c->msg : "context is NULL"; }
-IPR_API void ipr_clear(ipr_ctx *c) { if (c) { c->err = IPR_OK; c->msg[0] = 0; } }
+IPR_API void ipr_clear(ipr_ctx *c)
+{
+    if (c) {
+        c->err = IPR_OK;
+        c->msg[0] = 0;
+    }
+}
 IPR_API int ipr_isa(const ipr_ctx *c) { return c ? c->isa : 0; }
 IPR_API int ipr_threads(const ipr_ctx *c) { return c ? c->threads : 1; }
 IPR_API uint64_t ipr_seed(const ipr_ctx *c) { return c ? c->d.seed : 0; }
@@ -1769,7 +1943,9 @@ IPR__FN int ipr__fail(ipr_ctx *c, int code, const char *fn, const char *f, ...)
     va_list ap;
     if (!c || c->err != IPR_OK) return code;
     c->err = code;
-    t.buf = c->msg; t.cap = sizeof c->msg; t.len = 0;
+    t.buf = c->msg;
+    t.cap = sizeof c->msg;
+    t.len = 0;
     ipr__text_s(&t, fn);
     ipr__text_s(&t, ": ");
     va_start(ap, f);
@@ -1788,13 +1964,14 @@ IPR__FN void *ipr__host_alloc(void *user, size_t n)
     return IPR_MALLOC(n);
 #else
     (void)n;
-    return NULL;    /* freestanding: give an allocator or a buffer */
+    return NULL; /* freestanding: give an allocator or a buffer */
 #endif
 }
 
 IPR__FN void ipr__host_free(void *user, void *p, size_t n)
 {
-    (void)user; (void)n;
+    (void)user;
+    (void)n;
 #if defined(IPR_FREE)
     IPR_FREE(p);
 #else
@@ -1849,10 +2026,11 @@ IPR__FN void *ipr__alloc(ipr_ctx *c, size_t n)
         else if (c->heap) ipr__heap_remove(c->heap, off);
     }
     if (!bytes || !raw) {
-        (void)ipr__fail(c, IPR_E_NOMEM, "ipr", c->fixed ?
-            "no room for %U bytes in the caller's buffer of %U; run once with ipr_desc.measure = 1 and give ipr_bytes_needed"
-            : "the allocator has no %U bytes (in use: %U); use a smaller batch or model",
-            (uint64_t)n, (uint64_t)(c->fixed ? c->d.memory_size : c->stats.bytes_now));
+        (void)ipr__fail(c, IPR_E_NOMEM, "ipr",
+                        c->fixed ? "no room for %U bytes in the caller's buffer of %U; run once with ipr_desc.measure "
+                                   "= 1 and give ipr_bytes_needed"
+                                 : "the allocator has no %U bytes (in use: %U); use a smaller batch or model",
+                        (uint64_t)n, (uint64_t)(c->fixed ? c->d.memory_size : c->stats.bytes_now));
         return NULL;
     }
     p = raw + IPR__ALIGN;
@@ -1904,7 +2082,8 @@ IPR__FN int ipr__arena_grow(ipr__arena *a, size_t n)
     size_t size;
     ipr__chunk *k;
     if (!ipr__add(IPR__MAX(n, a->chunk_bytes), IPR__ALIGN, &size)) {
-        (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "%U bytes do not fit the address space; use a smaller batch or model", (uint64_t)n);
+        (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "%U bytes do not fit the address space; use a smaller batch or model",
+                        (uint64_t)n);
         return 0;
     }
     k = (ipr__chunk *)ipr__alloc(a->c, size);
@@ -1912,8 +2091,10 @@ IPR__FN int ipr__arena_grow(ipr__arena *a, size_t n)
     k->next = NULL;
     k->size = size - IPR__ALIGN;
     k->used = 0;
-    if (a->cur) { k->next = a->cur->next; a->cur->next = k; }
-    else a->first = k;
+    if (a->cur) {
+        k->next = a->cur->next;
+        a->cur->next = k;
+    } else a->first = k;
     a->cur = k;
     return 1;
 }
@@ -1923,7 +2104,10 @@ IPR__FN void *ipr__arena_get(ipr__arena *a, size_t n)
 {
     char *p;
     size_t r = IPR__ROUND64(n);
-    if (r < n) { (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "size overflow"); return NULL; }
+    if (r < n) {
+        (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "size overflow");
+        return NULL;
+    }
     while (!a->cur || a->cur->size - a->cur->used < r) {
         if (a->cur && a->cur->next && a->cur->next->used == 0 && a->cur->next->size >= r) a->cur = a->cur->next;
         else if (!ipr__arena_grow(a, r)) return NULL;
@@ -1971,9 +2155,13 @@ IPR__FN int ipr__scratch(ipr_ctx *c, size_t bytes)
     int i;
     if (bytes <= c->ws_bytes) return 1;
     bytes = (bytes + 4095u) & ~(size_t)4095u;
-    for (i = 0; i < c->threads; i++) { ipr__free(c, c->ws[i]); c->ws[i] = NULL; }
+    for (i = 0; i < c->threads; i++) {
+        ipr__free(c, c->ws[i]);
+        c->ws[i] = NULL;
+    }
     c->ws_bytes = 0;
-    for (i = 0; i < c->threads; i++) if (!(c->ws[i] = (char *)ipr__alloc(c, bytes))) return 0;
+    for (i = 0; i < c->threads; i++)
+        if (!(c->ws[i] = (char *)ipr__alloc(c, bytes))) return 0;
     c->ws_bytes = bytes;
     return 1;
 }
@@ -1984,37 +2172,45 @@ IPR__FN char *ipr__ws(ipr_ctx *c, int worker) { return c->ws[worker]; }
 
 #if defined(IPR_THREADS)
 #if IPR__WIN32
-typedef struct { CRITICAL_SECTION m; } ipr__mutex;
+typedef struct {
+    CRITICAL_SECTION m;
+} ipr__mutex;
 typedef CONDITION_VARIABLE ipr__cond;
 typedef HANDLE ipr__thread;
-#define ipr__lock(p) EnterCriticalSection(&(p)->m)
-#define ipr__unlock(p) LeaveCriticalSection(&(p)->m)
-#define ipr__wait(cv, p) SleepConditionVariableCS(cv, &(p)->m, INFINITE)
+#define ipr__lock(p)      EnterCriticalSection(&(p)->m)
+#define ipr__unlock(p)    LeaveCriticalSection(&(p)->m)
+#define ipr__wait(cv, p)  SleepConditionVariableCS(cv, &(p)->m, INFINITE)
 #define ipr__wake_all(cv) WakeAllConditionVariable(cv)
 #else
-typedef struct { pthread_mutex_t m; } ipr__mutex;
+typedef struct {
+    pthread_mutex_t m;
+} ipr__mutex;
 typedef pthread_cond_t ipr__cond;
 typedef pthread_t ipr__thread;
-#define ipr__lock(p) (void)pthread_mutex_lock(&(p)->m)
-#define ipr__unlock(p) (void)pthread_mutex_unlock(&(p)->m)
-#define ipr__wait(cv, p) (void)pthread_cond_wait(cv, &(p)->m)
+#define ipr__lock(p)      (void)pthread_mutex_lock(&(p)->m)
+#define ipr__unlock(p)    (void)pthread_mutex_unlock(&(p)->m)
+#define ipr__wait(cv, p)  (void)pthread_cond_wait(cv, &(p)->m)
 #define ipr__wake_all(cv) (void)pthread_cond_broadcast(cv)
 #endif
 
 #if IPR__ATOMICS
-#define IPR__LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define IPR__LOAD(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define IPR__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#define IPR__NEXT(p) __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL)
+#define IPR__NEXT(p)     __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL)
 #elif IPR__WIN32
-#define IPR__LOAD(p) InterlockedCompareExchange((volatile LONG *)(p), 0, 0)
+#define IPR__LOAD(p)     InterlockedCompareExchange((volatile LONG *)(p), 0, 0)
 #define IPR__STORE(p, v) InterlockedExchange((volatile LONG *)(p), v)
-#define IPR__NEXT(p) (InterlockedIncrement((volatile LONG *)(p)) - 1)
+#define IPR__NEXT(p)     (InterlockedIncrement((volatile LONG *)(p)) - 1)
 #else
 #error "ipr.h: IPR_THREADS needs atomic builtins (gcc, clang) or Win32; use ipr_desc.parallel_fn instead"
 #endif
 enum { IPR__SPIN = 2000 };
 
-typedef struct { ipr__pool *pool; int id; ipr__thread thread; } ipr__worker;
+typedef struct {
+    ipr__pool *pool;
+    int id;
+    ipr__thread thread;
+} ipr__worker;
 struct ipr__pool {
     ipr__mutex mutex;
     ipr__cond start, done;
@@ -2043,7 +2239,10 @@ IPR__FN void ipr__pool_loop(ipr__worker *w)
         ipr__lock(&p->mutex);
         while (p->round == seen && !p->quit) ipr__wait(&p->start, &p->mutex);
         seen = p->round;
-        if (p->quit) { ipr__unlock(&p->mutex); return; }
+        if (p->quit) {
+            ipr__unlock(&p->mutex);
+            return;
+        }
         ipr__unlock(&p->mutex);
         ipr__pool_items(p, w->id);
         ipr__lock(&p->mutex);
@@ -2054,9 +2253,17 @@ IPR__FN void ipr__pool_loop(ipr__worker *w)
 }
 
 #if IPR__WIN32
-static DWORD WINAPI ipr__pool_main(LPVOID arg) { ipr__pool_loop((ipr__worker *)arg); return 0; }
+static DWORD WINAPI ipr__pool_main(LPVOID arg)
+{
+    ipr__pool_loop((ipr__worker *)arg);
+    return 0;
+}
 #else
-static void *ipr__pool_main(void *arg) { ipr__pool_loop((ipr__worker *)arg); return NULL; }
+static void *ipr__pool_main(void *arg)
+{
+    ipr__pool_loop((ipr__worker *)arg);
+    return NULL;
+}
 #endif
 
 IPR__FN void ipr__pool_close(ipr_ctx *c)
@@ -2098,7 +2305,8 @@ IPR__FN int ipr__pool_open(ipr_ctx *c, int threads)
     InitializeConditionVariable(&p->start);
     InitializeConditionVariable(&p->done);
 #else
-    if (pthread_mutex_init(&p->mutex.m, NULL) || pthread_cond_init(&p->start, NULL) || pthread_cond_init(&p->done, NULL)) {
+    if (pthread_mutex_init(&p->mutex.m, NULL) || pthread_cond_init(&p->start, NULL) ||
+        pthread_cond_init(&p->done, NULL)) {
         ipr__free(c, p);
         (void)ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_open", "the system refuses a mutex; use threads = 1");
         return 0;
@@ -2149,9 +2357,15 @@ IPR__FN void ipr__par(ipr_ctx *c, int items, ipr_task fn, void *arg)
 {
     int i;
     if (items > 1 && c->threads > 1) {
-        if (c->d.parallel_fn) { c->d.parallel_fn(c->d.parallel_user, items, fn, arg); return; }
+        if (c->d.parallel_fn) {
+            c->d.parallel_fn(c->d.parallel_user, items, fn, arg);
+            return;
+        }
 #if defined(IPR_THREADS)
-        if (c->pool) { ipr__pool_run(c->pool, items, fn, arg); return; }
+        if (c->pool) {
+            ipr__pool_run(c->pool, items, fn, arg);
+            return;
+        }
 #endif
     }
     for (i = 0; i < items; i++) fn(arg, i, 0);
@@ -2190,9 +2404,10 @@ IPR__FN int ipr__cpu_isa(void)
 {
 #if IPR__X86
     uint32_t r1[4], r7[4], xcr;
-    const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;   /* F, DQ, BW, VL */
+    const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
     ipr__cpuid(1, 0, r1);
-    if (!(r1[2] >> 27 & 1u) || !(r1[2] >> 28 & 1u) || !(r1[2] >> 12 & 1u)) return IPR_ISA_PORTABLE; /* OSXSAVE, AVX, FMA */
+    if (!(r1[2] >> 27 & 1u) || !(r1[2] >> 28 & 1u) || !(r1[2] >> 12 & 1u))
+        return IPR_ISA_PORTABLE; /* OSXSAVE, AVX, FMA */
     xcr = ipr__xgetbv();
     ipr__cpuid(7, 0, r7);
     if ((xcr & 6u) != 6u || !(r7[1] >> 5 & 1u)) return IPR_ISA_PORTABLE;
@@ -2212,7 +2427,8 @@ IPR_API double ipr_now(ipr_ctx *c)
 #if IPR__WIN32
     {
         LARGE_INTEGER f, t;
-        if (QueryPerformanceFrequency(&f) && QueryPerformanceCounter(&t)) return (double)t.QuadPart / (double)f.QuadPart;
+        if (QueryPerformanceFrequency(&f) && QueryPerformanceCounter(&t))
+            return (double)t.QuadPart / (double)f.QuadPart;
         return 0;
     }
 #elif defined(CLOCK_MONOTONIC)
@@ -2228,7 +2444,7 @@ IPR_API double ipr_now(ipr_ctx *c)
         return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
     }
 #else
-    return (double)time(NULL);   /* strict C99: whole seconds */
+    return (double)time(NULL); /* strict C99: whole seconds */
 #endif
 #else
     return 0;
@@ -2273,8 +2489,10 @@ IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
         if (d->memory_size < need) return NULL;
         raw = (char *)d->memory;
     } else {
-        if (!d->allocator.alloc_fn) { z.allocator.alloc_fn = ipr__host_alloc; z.allocator.free_fn = ipr__host_free; }
-        else z.allocator = d->allocator;
+        if (!d->allocator.alloc_fn) {
+            z.allocator.alloc_fn = ipr__host_alloc;
+            z.allocator.free_fn = ipr__host_free;
+        } else z.allocator = d->allocator;
         raw = (char *)z.allocator.alloc_fn(z.allocator.user, need);
         if (!raw) return NULL;
     }
@@ -2299,7 +2517,10 @@ IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
     if (d->threads > 1) {
         c->threads = d->threads;
 #if defined(IPR_THREADS)
-        if (!d->parallel_fn && !ipr__pool_open(c, d->threads)) { *status = c->err; return c; }
+        if (!d->parallel_fn && !ipr__pool_open(c, d->threads)) {
+            *status = c->err;
+            return c;
+        }
 #endif
     }
     *status = IPR_OK;
@@ -2342,10 +2563,10 @@ IPR_API void ipr_close(ipr_ctx *c)
 #define IPR__DOUBLE_EXACT 1
 #endif
 
-#define IPR__LN2_HI 6.93147180369123816490e-01   /* 32 bits of ln 2: an int times this is exact */
-#define IPR__LN2_LO 1.90821492927058770002e-10   /* the rest */
-#define IPR__LN2 0.693147180559945309417
-#define IPR__TWO_PI 6.28318530717958647693
+#define IPR__LN2_HI         6.93147180369123816490e-01 /* 32 bits of ln 2: an int times this is exact */
+#define IPR__LN2_LO         1.90821492927058770002e-10 /* the rest */
+#define IPR__LN2            0.693147180559945309417
+#define IPR__TWO_PI         6.28318530717958647693
 #define IPR__HALF_LN_TWO_PI 0.918938533204672741780
 
 IPR__FN double ipr__dabs(double x) { return ipr__bits_f64(ipr__f64_bits(x) & 0x7fffffffffffffffu); }
@@ -2366,7 +2587,10 @@ IPR__FN double ipr__dsplit(double x, int *k)
 {
     uint64_t u;
     int e = 0;
-    if (x < 2.2250738585072014e-308) { x *= 18014398509481984.0; e = -54; }   /* subnormal: times 2^54 */
+    if (x < 2.2250738585072014e-308) {
+        x *= 18014398509481984.0;
+        e = -54;
+    } /* subnormal: times 2^54 */
     u = ipr__f64_bits(x);
     *k = e + (int)(u >> 52) - 1023;
     return ipr__bits_f64((u & 0x000fffffffffffffu) | 0x3ff0000000000000u);
@@ -2389,14 +2613,20 @@ IPR__FN double ipr__dsqrt_soft(double x)
     if (x < 0) return ipr__dnan();
     if (!(x > 0) || !ipr__finite(x)) return x;
     m = (ipr__f64_bits(ipr__dsplit(x, &k)) & 0x000fffffffffffffu) | 0x0010000000000000u;
-    if (k & 1) { m <<= 1; k--; }
-    m <<= 10;                                       /* 27 pairs of bits, at the top of the word */
+    if (k & 1) {
+        m <<= 1;
+        k--;
+    }
+    m <<= 10; /* 27 pairs of bits, at the top of the word */
     for (i = 0; i < 54; i++) {
         uint64_t t = q << 2 | 1u;
         r = r << 2 | m >> 62;
         m <<= 2;
         q <<= 1;
-        if (r >= t) { r -= t; q |= 1u; }
+        if (r >= t) {
+            r -= t;
+            q |= 1u;
+        }
     }
     return ipr__dscale((double)((q + 1) >> 1) * 2.220446049250313e-16, k / 2);
 }
@@ -2420,7 +2650,7 @@ IPR__FN float ipr__fsqrt_soft(float v)
     int i;
     if (x < 0) return (float)ipr__dnan();
     if (!(x > 0) || !ipr__finite(x)) return v;
-    y = ipr__bits_f64(0x5fe6eb50c7b537a9u - (ipr__f64_bits(x) >> 1));    /* 1/sqrt within 4% */
+    y = ipr__bits_f64(0x5fe6eb50c7b537a9u - (ipr__f64_bits(x) >> 1)); /* 1/sqrt within 4% */
     for (i = 0; i < 4; i++) y = y * (1.5 - 0.5 * x * y * y);
     s = x * y;
     return (float)(s + 0.5 * y * (x - s * s));
@@ -2440,9 +2670,9 @@ IPR__FN float ipr__fsqrt(float x)
 /* (e^r - 1 - r) / r^2 for |r| <= ln2 / 2: the exponential series, next term 1e-18. */
 IPR__FN double ipr__exp_tail(double r)
 {
-    static const double c[12] = {
-        1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880,
-        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0 };
+    static const double c[12] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                 1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                                 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     return ipr__dpoly(r, c, 12);
 }
 
@@ -2485,15 +2715,18 @@ IPR__FN double ipr__dexpm1(double x)
    that only small terms are rounded. */
 IPR__FN double ipr__dlog(double x)
 {
-    static const double c[11] = { 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15, 2.0 / 17,
-                                  2.0 / 19, 2.0 / 21, 2.0 / 23 };
+    static const double c[11] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11, 2.0 / 13,
+                                 2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
     double f, s, z, h;
     int k;
     if (ipr__isnan(x) || x < 0) return ipr__dnan();
     if (!(x > 0)) return -ipr__dinf();
     if (!ipr__finite(x)) return x;
     f = ipr__dsplit(x, &k);
-    if (f > 1.41421356237309505) { f *= 0.5; k++; }
+    if (f > 1.41421356237309505) {
+        f *= 0.5;
+        k++;
+    }
     f -= 1.0;
     s = f / (2.0 + f);
     z = s * s;
@@ -2519,7 +2752,8 @@ IPR__FN double ipr__dpow_i(double x, int n)
 {
     unsigned m = n < 0 ? 0u - (unsigned)n : (unsigned)n;
     double r = 1.0;
-    for (; m; m >>= 1, x *= x) if (m & 1u) r *= x;
+    for (; m; m >>= 1, x *= x)
+        if (m & 1u) r *= x;
     return n < 0 ? 1.0 / r : r;
 }
 
@@ -2543,16 +2777,22 @@ IPR__FN double ipr__dtanh(double x)
 /* cos(2 pi x) and sin(2 pi x) for |x| <= 1/8 turn: Taylor, next term 1e-18. */
 IPR__FN double ipr__cos_turn(double x)
 {
-    static const double c[8] = { -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600,
-                                 -1.0 / 87178291200.0, 1.0 / 20922789888000.0 };
+    static const double c[8] = {-1.0 / 2,       1.0 / 24,        -1.0 / 720,           1.0 / 40320,
+                                -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0, 1.0 / 20922789888000.0};
     double t = IPR__TWO_PI * x, z = t * t;
     return 1.0 + z * ipr__dpoly(z, c, 8);
 }
 
 IPR__FN double ipr__sin_turn(double x)
 {
-    static const double c[8] = { -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
-                                 1.0 / 6227020800.0, -1.0 / 1307674368000.0, 1.0 / 355687428096000.0 };
+    static const double c[8] = {-1.0 / 6,
+                                1.0 / 120,
+                                -1.0 / 5040,
+                                1.0 / 362880,
+                                -1.0 / 39916800,
+                                1.0 / 6227020800.0,
+                                -1.0 / 1307674368000.0,
+                                1.0 / 355687428096000.0};
     double t = IPR__TWO_PI * x, z = t * t;
     return t + t * z * ipr__dpoly(z, c, 8);
 }
@@ -2561,7 +2801,7 @@ IPR__FN double ipr__sin_turn(double x)
 IPR__FN double ipr__turn_fraction(double x)
 {
     if (!ipr__finite(x)) return ipr__dnan();
-    if (ipr__dabs(x) >= 4503599627370496.0) return 0;   /* 2^52 and up: whole already */
+    if (ipr__dabs(x) >= 4503599627370496.0) return 0; /* 2^52 and up: whole already */
     x -= (double)(int64_t)x;
     return x > 0.5 ? x - 1.0 : x < -0.5 ? x + 1.0 : x;
 }
@@ -2570,7 +2810,10 @@ IPR__FN double ipr__turn_fraction(double x)
 IPR__FN double ipr__dcos2pi(double x)
 {
     double a = ipr__dabs(ipr__turn_fraction(x)), sign = 1.0;
-    if (a > 0.25) { a = 0.5 - a; sign = -1.0; }
+    if (a > 0.25) {
+        a = 0.5 - a;
+        sign = -1.0;
+    }
     return sign * (a <= 0.125 ? ipr__cos_turn(a) : ipr__sin_turn(0.25 - a));
 }
 
@@ -2586,22 +2829,23 @@ IPR__FN double ipr__dsin2pi(double x)
    The same number is log x! - [(x + 1/2) log x - x + log(2 pi)/2]. */
 IPR__FN double ipr__stirling(double x)
 {
-    static const double c[9] = { 1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680, 1.0 / 1188, -691.0 / 360360,
-                                 1.0 / 156, -3617.0 / 122400, 43867.0 / 244188 };
+    static const double c[9] = {1.0 / 12,        -1.0 / 360, 1.0 / 1260,       -1.0 / 1680,     1.0 / 1188,
+                                -691.0 / 360360, 1.0 / 156,  -3617.0 / 122400, 43867.0 / 244188};
     return ipr__dpoly(1.0 / x / x, c, 9) / x;
 }
 
 /* log Gamma(2 + z) = z (1 - gamma) + sum (-1)^n (zeta(n) - 1) z^n / n (DLMF 5.7.3), |z| <= 1/2. */
 IPR__FN double ipr__lgamma_near2(double z)
 {
-    static const double zeta1[25] = {   /* zeta(n) - 1, n = 2..26 */
+    static const double zeta1[25] = {
+        /* zeta(n) - 1, n = 2..26 */
         6.4493406684822643647e-1, 2.0205690315959428540e-1, 8.2323233711138191516e-2, 3.6927755143369926331e-2,
         1.7343061984449139715e-2, 8.3492773819228268398e-3, 4.0773561979443393787e-3, 2.0083928260822144179e-3,
         9.9457512781808533715e-4, 4.9418860411946455870e-4, 2.4608655330804829864e-4, 1.2271334757848914675e-4,
         6.1248135058704829259e-5, 3.0588236307020493552e-5, 1.5282259408651871733e-5, 7.6371976378997622736e-6,
         3.8172932649998398565e-6, 1.9082127165539389257e-6, 9.5396203387279611315e-7, 4.7693298678780646312e-7,
         2.3845050272773299000e-7, 1.1921992596531107307e-7, 5.9608189051259479612e-8, 2.9803503514652280186e-8,
-        1.4901554828365041235e-8 };
+        1.4901554828365041235e-8};
     double s = 0;
     int n;
     for (n = 26; n >= 2; n--) s = zeta1[n - 2] / n - z * s;
@@ -2617,7 +2861,10 @@ IPR__FN double ipr__dlgamma(double x)
     if (x < 0.5) return (ipr__lgamma_near2(x) - ipr__dlog1p(x)) - ipr__dlog(x);
     if (x < 1.5) return ipr__lgamma_near2(x - 1.0) - ipr__dlog1p(x - 1.0);
     if (x >= 10.0) return (x - 0.5) * (ipr__dlog(x) - 1.0) + (IPR__HALF_LN_TWO_PI - 0.5) + ipr__stirling(x);
-    while (x > 2.5) { x -= 1.0; product *= x; }
+    while (x > 2.5) {
+        x -= 1.0;
+        product *= x;
+    }
     return ipr__dlog(product) + ipr__lgamma_near2(x - 2.0);
 }
 
@@ -2649,7 +2896,10 @@ IPR__FN double ipr__dnormal_tail(double z)
     if (a > 40) return z < 0 ? 1.0 : 0.0;
     phi = ipr__dgauss(a) * 0.398942280401432677940;
     if (a < 1.5) {
-        for (s = t = a, n = 3; t > s * 1e-17; n += 2) { t *= a * a / n; s += t; }
+        for (s = t = a, n = 3; t > s * 1e-17; n += 2) {
+            t *= a * a / n;
+            s += t;
+        }
         return z < 0 ? 0.5 + phi * s : 0.5 - phi * s;
     }
     for (t = a, n = 200; n > 0; n--) t = a + n / t;
@@ -2671,10 +2921,13 @@ IPR_API void ipr_random_bits(uint64_t seed, uint32_t stream, uint32_t step, uint
         c1 = (uint32_t)b;
         c2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
         c3 = (uint32_t)a;
-        k0 += 0x9e3779b9u;      /* Weyl sequence: golden ratio, sqrt(3) - 1 */
+        k0 += 0x9e3779b9u; /* Weyl sequence: golden ratio, sqrt(3) - 1 */
         k1 += 0xbb67ae85u;
     }
-    out[0] = c0; out[1] = c1; out[2] = c2; out[3] = c3;
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
 }
 
 IPR_API ipr_rng ipr_rng_make(uint64_t seed, uint32_t stream, uint32_t step)
@@ -2710,7 +2963,7 @@ IPR_API uint32_t ipr_rng_below(ipr_rng *r, uint32_t n)
 
 IPR_API double ipr_rng_uniform(ipr_rng *r)
 {
-    uint32_t hi = ipr_rng_u32(r) >> 5, lo = ipr_rng_u32(r) >> 6;    /* 27 + 26 bits */
+    uint32_t hi = ipr_rng_u32(r) >> 5, lo = ipr_rng_u32(r) >> 6; /* 27 + 26 bits */
     return ((double)hi * 67108864.0 + (double)lo) * 1.1102230246251565e-16;
 }
 
@@ -2765,12 +3018,14 @@ IPR_API int ipr_equal_ct(const void *a, const void *b, size_t bytes)
 
 /* One round of FIPS 180-4, 6.2.2. The standard renames its eight variables after each round; here the
    callers rotate the indices instead. */
-#define IPR__SHA_ROUND(a, b, c, d, e, f, g, h, i) { \
-    uint32_t t1 = s[h] + (IPR__ROTR(s[e], 6) ^ IPR__ROTR(s[e], 11) ^ IPR__ROTR(s[e], 25)) + \
-                  (s[g] ^ (s[e] & (s[f] ^ s[g]))) + K[t + (i)] + w[i]; \
-    s[d] += t1; \
-    s[h] = t1 + (IPR__ROTR(s[a], 2) ^ IPR__ROTR(s[a], 13) ^ IPR__ROTR(s[a], 22)) + \
-           ((s[a] & s[b]) | (s[c] & (s[a] | s[b]))); }
+#define IPR__SHA_ROUND(a, b, c, d, e, f, g, h, i) \
+    { \
+        uint32_t t1 = s[h] + (IPR__ROTR(s[e], 6) ^ IPR__ROTR(s[e], 11) ^ IPR__ROTR(s[e], 25)) + \
+                      (s[g] ^ (s[e] & (s[f] ^ s[g]))) + K[t + (i)] + w[i]; \
+        s[d] += t1; \
+        s[h] = t1 + (IPR__ROTR(s[a], 2) ^ IPR__ROTR(s[a], 13) ^ IPR__ROTR(s[a], 22)) + \
+               ((s[a] & s[b]) | (s[c] & (s[a] | s[b]))); \
+    }
 
 /* Blocks of 64 bytes; the message schedule is a ring of 16 words. */
 IPR__FN void ipr__sha256_blocks(uint32_t h[8], const uint8_t *p, size_t blocks)
@@ -2783,7 +3038,7 @@ IPR__FN void ipr__sha256_blocks(uint32_t h[8], const uint8_t *p, size_t blocks)
         0x27b70a85u, 0x2e1b2138u, 0x4d2c6dfcu, 0x53380d13u, 0x650a7354u, 0x766a0abbu, 0x81c2c92eu, 0x92722c85u,
         0xa2bfe8a1u, 0xa81a664bu, 0xc24b8b70u, 0xc76c51a3u, 0xd192e819u, 0xd6990624u, 0xf40e3585u, 0x106aa070u,
         0x19a4c116u, 0x1e376c08u, 0x2748774cu, 0x34b0bcb5u, 0x391c0cb3u, 0x4ed8aa4au, 0x5b9cca4fu, 0x682e6ff3u,
-        0x748f82eeu, 0x78a5636fu, 0x84c87814u, 0x8cc70208u, 0x90befffau, 0xa4506cebu, 0xbef9a3f7u, 0xc67178f2u };
+        0x748f82eeu, 0x78a5636fu, 0x84c87814u, 0x8cc70208u, 0x90befffau, 0xa4506cebu, 0xbef9a3f7u, 0xc67178f2u};
     uint32_t w[16], s[8];
     int t, i;
     for (; blocks; blocks--, p += 64) {
@@ -2808,14 +3063,14 @@ IPR__FN void ipr__sha256_blocks(uint32_t h[8], const uint8_t *p, size_t blocks)
         }
         for (i = 0; i < 8; i++) h[i] += s[i];
     }
-    ipr_wipe(w, sizeof w);      /* the message may be a key */
+    ipr_wipe(w, sizeof w); /* the message may be a key */
     ipr_wipe(s, sizeof s);
 }
 
 IPR_API void ipr_sha256_init(ipr_sha256 *s)
 {
-    static const uint32_t h0[8] = { 0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au,
-                                    0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u };
+    static const uint32_t h0[8] = {0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au,
+                                   0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u};
     ipr__zero(s, sizeof *s);
     ipr__copy(s->h, h0, sizeof h0);
 }
@@ -2824,7 +3079,7 @@ IPR_API void ipr_sha256_update(ipr_sha256 *s, const void *data, size_t bytes)
 {
     const uint8_t *p = (const uint8_t *)data;
     size_t have = (size_t)(s->bytes & 63u);
-    if (bytes == 0) return;             /* data may be NULL */
+    if (bytes == 0) return; /* data may be NULL */
     s->bytes += bytes;
     if (have) {
         size_t take = IPR__MIN(bytes, 64u - have);
@@ -2864,7 +3119,9 @@ IPR_API void ipr_sha256_of(const void *data, size_t bytes, uint8_t out[32])
     ipr_sha256_final(&s, out);
 }
 
-typedef struct ipr__hmac { ipr_sha256 inner, outer; } ipr__hmac;
+typedef struct ipr__hmac {
+    ipr_sha256 inner, outer;
+} ipr__hmac;
 
 IPR__FN void ipr__hmac_init(ipr__hmac *m, const void *key, size_t key_bytes)
 {
@@ -2900,8 +3157,8 @@ IPR_API void ipr_hmac_sha256(const void *key, size_t key_bytes, const void *data
 }
 
 /* Extract, then expand: T(i) = HMAC(prk, T(i-1) | info | i). */
-IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes,
-                            const void *info, size_t info_bytes, void *out, size_t out_bytes)
+IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes, const void *info,
+                            size_t info_bytes, void *out, size_t out_bytes)
 {
     uint8_t prk[32], t[32], counter = 0, *o = (uint8_t *)out;
     if (out_bytes > 255u * 32u) return IPR_E_RANGE;
@@ -2939,7 +3196,10 @@ IPR_API void ipr_hex(const void *p, size_t bytes, char *out)
    3 904, enough for 768 significant digits (767 decide any rounding) over 10^1100. */
 
 enum { IPR__BIG_WORDS = 122, IPR__DIGITS_MAX = 768 };
-typedef struct ipr__big { int n; uint32_t w[IPR__BIG_WORDS]; } ipr__big;    /* n words in use, lowest first */
+typedef struct ipr__big {
+    int n;
+    uint32_t w[IPR__BIG_WORDS];
+} ipr__big; /* n words in use, lowest first */
 
 IPR__FN void ipr__big_set(ipr__big *a, uint64_t v)
 {
@@ -2982,7 +3242,8 @@ IPR__FN int ipr__big_cmp(const ipr__big *a, const ipr__big *b)
 {
     int i;
     if (a->n != b->n) return a->n < b->n ? -1 : 1;
-    for (i = a->n - 1; i >= 0; i--) if (a->w[i] != b->w[i]) return a->w[i] < b->w[i] ? -1 : 1;
+    for (i = a->n - 1; i >= 0; i--)
+        if (a->w[i] != b->w[i]) return a->w[i] < b->w[i] ? -1 : 1;
     return 0;
 }
 
@@ -3026,8 +3287,8 @@ IPR__FN int ipr__shortest(double v, char digits[18], int *k)
     ipr__big r, s, lo, hi;
     int e, n = 0, even, edge, low, high;
     uint64_t m = ipr__dparts(v, &e);
-    even = (m & 1u) == 0;                               /* then the midpoints round to v, too */
-    edge = m == 0x0010000000000000u && e > -1074;       /* power of two: the double below is nearer */
+    even = (m & 1u) == 0;                         /* then the midpoints round to v, too */
+    edge = m == 0x0010000000000000u && e > -1074; /* power of two: the double below is nearer */
     ipr__big_set(&r, m);
     ipr__big_set(&s, 1);
     ipr__big_set(&lo, 1);
@@ -3037,7 +3298,7 @@ IPR__FN int ipr__shortest(double v, char digits[18], int *k)
     ipr__big_shl(&lo, IPR__MAX(e, 0));
     ipr__big_shl(&hi, edge + IPR__MAX(e, 0));
     for (low = -1; m; m >>= 1) low++;
-    *k = (e + low) * 1233 / 4096 - 1;                   /* log10(2) = 1233/4096; at most the right k */
+    *k = (e + low) * 1233 / 4096 - 1; /* log10(2) = 1233/4096; at most the right k */
     ipr__big_mul_pow10(&s, *k);
     ipr__big_mul_pow10(&r, -*k);
     ipr__big_mul_pow10(&lo, -*k);
@@ -3064,7 +3325,10 @@ IPR__FN int ipr__shortest(double v, char digits[18], int *k)
 /* "nan", "inf", "-inf" and the sign of the rest; 1 when that was all. */
 IPR__FN int ipr__fmt_special(ipr__text *t, double v)
 {
-    if (ipr__isnan(v)) { ipr__text_s(t, "nan"); return 1; }
+    if (ipr__isnan(v)) {
+        ipr__text_s(t, "nan");
+        return 1;
+    }
     if (ipr__f64_bits(v) >> 63) ipr__text_c(t, '-');
     if (ipr__finite(v)) return 0;
     ipr__text_s(t, "inf");
@@ -3076,19 +3340,27 @@ IPR_API int ipr_fmt_double(char out[32], double v)
     char d[18];
     ipr__text t;
     int n = 1, k = 1, i;
-    t.buf = out; t.cap = 32; t.len = 0;
+    t.buf = out;
+    t.cap = 32;
+    t.len = 0;
     d[0] = '0';
     if (!ipr__fmt_special(&t, v)) {
         v = ipr__dabs(v);
         if (v > 0) n = ipr__shortest(v, d, &k);
-        if (k > 16 || k < -3) {                         /* scientific: d.ddde-10 */
-            for (i = 0; i < n; i++) { if (i == 1) ipr__text_c(&t, '.'); ipr__text_c(&t, d[i]); }
+        if (k > 16 || k < -3) { /* scientific: d.ddde-10 */
+            for (i = 0; i < n; i++) {
+                if (i == 1) ipr__text_c(&t, '.');
+                ipr__text_c(&t, d[i]);
+            }
             ipr__text_c(&t, 'e');
             ipr__text_i(&t, k - 1);
         } else {
             if (k <= 0) ipr__text_s(&t, "0.");
             for (i = k; i < 0; i++) ipr__text_c(&t, '0');
-            for (i = 0; i < n; i++) { if (i == k && i > 0) ipr__text_c(&t, '.'); ipr__text_c(&t, d[i]); }
+            for (i = 0; i < n; i++) {
+                if (i == k && i > 0) ipr__text_c(&t, '.');
+                ipr__text_c(&t, d[i]);
+            }
             for (; i < k; i++) ipr__text_c(&t, '0');
         }
     }
@@ -3115,8 +3387,11 @@ IPR__FN void ipr__big_shr_round(ipr__big *a, int bits)
 {
     int words = bits / 32, b = bits % 32, i, half, sticky = 0;
     if (bits == 0) return;
-    if (words > a->n) { a->n = 0; return; }
-    for (i = a->n; i < words + 2; i++) a->w[i] = 0;     /* so that the words looked at exist */
+    if (words > a->n) {
+        a->n = 0;
+        return;
+    }
+    for (i = a->n; i < words + 2; i++) a->w[i] = 0; /* so that the words looked at exist */
     a->n = IPR__MAX(a->n, words + 2);
     half = (int)(a->w[(bits - 1) / 32] >> (bits - 1) % 32 & 1u);
     for (i = 0; i < bits - 1 && !sticky; i++) sticky = (int)(a->w[i / 32] >> i % 32 & 1u);
@@ -3140,12 +3415,14 @@ IPR_API int ipr_fmt_fixed(char out[32], double v, int digits)
     int e, n = 0;
     if (!(ipr__dabs(v) <= 1e15)) return ipr_fmt_double(out, v);
     digits = IPR__MAX(0, IPR__MIN(digits, 9));
-    m = ipr__dparts(ipr__dabs(v), &e);                  /* e <= -3 here */
+    m = ipr__dparts(ipr__dabs(v), &e); /* e <= -3 here */
     ipr__big_set(&a, m);
     ipr__big_mul_pow10(&a, digits);
     ipr__big_shr_round(&a, -e);
-    t.buf = out; t.cap = 32; t.len = 0;
-    if (v < 0 && a.n) ipr__text_c(&t, '-');             /* never "-0.00" */
+    t.buf = out;
+    t.cap = 32;
+    t.len = 0;
+    if (v < 0 && a.n) ipr__text_c(&t, '-'); /* never "-0.00" */
     while (a.n || n <= digits) d[n++] = (char)('0' + ipr__big_div10(&a));
     while (n) {
         if (n == digits) ipr__text_c(&t, '.');
@@ -3162,21 +3439,30 @@ IPR__FN double ipr__big_ratio(ipr__big *num, ipr__big *den)
     uint64_t q = 0;
     int shift, i, drop;
     if (num->n == 0) return 0;
-    shift = 32 * (num->n - den->n);                     /* make num / den about 1: 2^-32 < ratio < 2^32 */
+    shift = 32 * (num->n - den->n); /* make num / den about 1: 2^-32 < ratio < 2^32 */
     if (shift > 0) ipr__big_shl(den, shift);
     else ipr__big_shl(num, -shift);
-    while (ipr__big_cmp(num, den) >= 0) { ipr__big_shl(den, 1); shift++; }
-    while (ipr__big_cmp(num, den) < 0) { ipr__big_shl(num, 1); shift--; }
+    while (ipr__big_cmp(num, den) >= 0) {
+        ipr__big_shl(den, 1);
+        shift++;
+    }
+    while (ipr__big_cmp(num, den) < 0) {
+        ipr__big_shl(num, 1);
+        shift--;
+    }
     /* now 1 <= num/den < 2 and the value is that times 2^shift */
     if (shift > 1023) return ipr__dinf();
     if (shift < -1075) return 0;
     for (i = 0; i < 62; i++) {
         q <<= 1;
-        if (ipr__big_cmp(num, den) >= 0) { ipr__big_sub(num, den); q |= 1u; }
+        if (ipr__big_cmp(num, den) >= 0) {
+            ipr__big_sub(num, den);
+            q |= 1u;
+        }
         ipr__big_shl(num, 1);
     }
-    if (num->n) q |= 1u;                                /* sticky */
-    drop = 9 + (shift < -1022 ? -1022 - shift : 0);     /* bits below the last place; more when subnormal */
+    if (num->n) q |= 1u;                            /* sticky */
+    drop = 9 + (shift < -1022 ? -1022 - shift : 0); /* bits below the last place; more when subnormal */
     {
         uint64_t rest = drop < 63 ? q & (((uint64_t)1 << drop) - 1u) : q, half = (uint64_t)1 << (drop - 1);
         uint64_t m = drop < 63 ? q >> drop : 0;
@@ -3189,12 +3475,16 @@ IPR__FN double ipr__big_ratio(ipr__big *num, ipr__big *den)
 IPR__FN size_t ipr__match_word(const char *s, size_t n, const char *word)
 {
     size_t i;
-    for (i = 0; word[i]; i++) if (i >= n || (s[i] | 32) != word[i]) return 0;
+    for (i = 0; word[i]; i++)
+        if (i >= n || (s[i] | 32) != word[i]) return 0;
     return i;
 }
 
 /* What a decimal says: digits * 10^exp. More digits than decide a rounding become one sticky 1. */
-typedef struct ipr__decimal { uint8_t digit[IPR__DIGITS_MAX + 1]; int n, exp; } ipr__decimal;
+typedef struct ipr__decimal {
+    uint8_t digit[IPR__DIGITS_MAX + 1];
+    int n, exp;
+} ipr__decimal;
 
 /* [digits][.digits][e[+-]digits], at least one digit before the e; returns the characters used. */
 IPR__FN size_t ipr__scan_decimal(const char *s, size_t n, ipr__decimal *d)
@@ -3204,27 +3494,40 @@ IPR__FN size_t ipr__scan_decimal(const char *s, size_t n, ipr__decimal *d)
     d->n = d->exp = 0;
     for (i = 0; i < n; i++) {
         int c = s[i] - '0';
-        if (s[i] == '.' && !point) { point = 1; continue; }
+        if (s[i] == '.' && !point) {
+            point = 1;
+            continue;
+        }
         if (c < 0 || c > 9) break;
         any = 1;
         if (d->exp > -1000000000) d->exp -= point;
-        if (d->n == 0 && c == 0) continue;              /* leading zeros */
+        if (d->n == 0 && c == 0) continue; /* leading zeros */
         if (d->n < IPR__DIGITS_MAX) d->digit[d->n++] = (uint8_t)c;
-        else { sticky |= c; if (d->exp < 1000000000) d->exp++; }
+        else {
+            sticky |= c;
+            if (d->exp < 1000000000) d->exp++;
+        }
     }
     if (!any) return 0;
-    if (sticky) { d->digit[d->n++] = 1; d->exp--; }
+    if (sticky) {
+        d->digit[d->n++] = 1;
+        d->exp--;
+    }
     j = i;
     if (j < n && (s[j] | 32) == 'e') {
         j++;
         if (j < n && (s[j] == '-' || s[j] == '+')) sign = s[j++] == '-' ? -1 : 1;
         if (j < n && s[j] >= '0' && s[j] <= '9') {
-            for (; j < n && s[j] >= '0' && s[j] <= '9'; j++) if (e < 100000000) e = 10 * e + (s[j] - '0');
+            for (; j < n && s[j] >= '0' && s[j] <= '9'; j++)
+                if (e < 100000000) e = 10 * e + (s[j] - '0');
             i = j;
         }
     }
     d->exp += sign * e;
-    while (d->n && d->digit[d->n - 1] == 0) { d->n--; d->exp++; }
+    while (d->n && d->digit[d->n - 1] == 0) {
+        d->n--;
+        d->exp++;
+    }
     return i;
 }
 
@@ -3232,8 +3535,8 @@ IPR__FN size_t ipr__scan_decimal(const char *s, size_t n, ipr__decimal *d)
    (Clinger 1990); the rest goes through big integers. */
 IPR__FN double ipr__decimal_value(const ipr__decimal *d)
 {
-    static const double pow10[23] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
-                                      1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+    static const double pow10[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     ipr__big num, den;
     int i;
     if (d->n == 0 || d->n + d->exp < -330) return 0;
@@ -3282,14 +3585,14 @@ IPR__FN size_t ipr__parse_double(const char *s, size_t n, double *out)
    bias2 = 1 - beta2^t. Doubles, so that 1 - beta is as exact as in PyTorch. */
 typedef struct ipr__adam_args {
     double lr, beta1, beta2, eps, bias1, bias2;
-    double decay_l2;    /* added to the gradient (Adam) */
-    double decay_w;     /* shrinks the weight by lr * decay_w first (AdamW) */
-    double grad_scale;  /* clipping factor on the gradient, 1 = none */
+    double decay_l2;   /* added to the gradient (Adam) */
+    double decay_w;    /* shrinks the weight by lr * decay_w first (AdamW) */
+    double grad_scale; /* clipping factor on the gradient, 1 = none */
 } ipr__adam_args;
 
 typedef struct ipr__sgd_args {
     double lr, momentum, dampening, decay_l2, grad_scale;
-    int nesterov, first;    /* first: the buffer starts as the gradient, undamped */
+    int nesterov, first; /* first: the buffer starts as the gradient, undamped */
 } ipr__sgd_args;
 
 /* One time step of some rows that share one gate row (or none). Rows of states are H apart; a leading
@@ -3298,33 +3601,33 @@ typedef struct ipr__sgd_args {
    recurrent part in PyTorch's order (GRU: r z n). */
 typedef struct ipr__rnn_step {
     ipr_index rows, hidden;
-    const ipr_real *xg, *hg, *bias;     /* W_ih x, W_hh h, both biases in the order of gates */
+    const ipr_real *xg, *hg, *bias; /* W_ih x, W_hh h, both biases in the order of gates */
     ipr_index ld_xg, ld_hg;
-    ipr_real *gates;                    /* out: activations, kept for backward; NULL: dropped */
-    const ipr_real *c_prev, *c_gate;    /* LSTM: the state is c_prev * c_gate; c_gate NULL: not gated */
-    const ipr_real *h_prev;             /* GRU */
+    ipr_real *gates;                 /* out: activations, kept for backward; NULL: dropped */
+    const ipr_real *c_prev, *c_gate; /* LSTM: the state is c_prev * c_gate; c_gate NULL: not gated */
+    const ipr_real *h_prev;          /* GRU */
     ipr_index ld_prev;
-    const ipr_real *gk;                 /* gate row of this step, NULL: not gated */
-    ipr_real *c, *y, *h;                /* out: c and y before the gate, h after it; y NULL: not wanted */
-    ipr_real *gate_out;                 /* out: forget (LSTM) or reset (GRU) gate; NULL: not wanted */
+    const ipr_real *gk;  /* gate row of this step, NULL: not gated */
+    ipr_real *c, *y, *h; /* out: c and y before the gate, h after it; y NULL: not wanted */
+    ipr_real *gate_out;  /* out: forget (LSTM) or reset (GRU) gate; NULL: not wanted */
 } ipr__rnn_step;
 
 /* The same step backwards. */
 typedef struct ipr__rnn_back {
     ipr_index rows, hidden;
     const ipr_real *gates;
-    ipr_real *dg;                       /* out, rows of 4H as gates: gradients of the sums before the activations */
+    ipr_real *dg; /* out, rows of 4H as gates: gradients of the sums before the activations */
     const ipr_real *c, *c_prev, *c_gate, *h_prev;
     ipr_index ld_prev;
     const ipr_real *gk;
-    const ipr_real *dy, *dgate_out;     /* gradients that arrive from outside; NULL: none */
-    ipr_real *dh, *dc;                  /* in: of the gated states; out: of the states before (dh: GRU only,
+    const ipr_real *dy, *dgate_out; /* gradients that arrive from outside; NULL: none */
+    ipr_real *dh, *dc;              /* in: of the gated states; out: of the states before (dh: GRU only,
                                            what does not pass through W_hh) */
-    ipr_real *dgk;                      /* gradient of the gate row, added to; NULL: not wanted */
+    ipr_real *dgk;                  /* gradient of the gate row, added to; NULL: not wanted */
 } ipr__rnn_back;
 
-typedef void ipr__map1(ipr_index n, const ipr_real *x, ipr_real *y);                        /* y = f(x) */
-typedef void ipr__map2(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z);    /* z = f(x, y) */
+typedef void ipr__map1(ipr_index n, const ipr_real *x, ipr_real *y);                    /* y = f(x) */
+typedef void ipr__map2(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z); /* z = f(x, y) */
 typedef void ipr__rows(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y);
 
 typedef struct ipr__kern {
@@ -3342,15 +3645,15 @@ typedef struct ipr__kern {
     /* elementwise; outputs may be inputs */
     ipr__map1 *vexp, *vlog, *vsigmoid, *vtanh;
     ipr__map2 *add, *sub, *mul, *div;
-    ipr__map2 *fma_acc;                                                         /* z += x y */
-    void (*axpy)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y);      /* y += a x */
-    void (*scale)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y);     /* y = a x */
+    ipr__map2 *fma_acc;                                                     /* z += x y */
+    void (*axpy)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y);  /* y += a x */
+    void (*scale)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y); /* y = a x */
     ipr__rows *softmax_rows, *log_softmax_rows;
     /* reductions: fixed lanes, fixed tree */
     ipr_real (*sum)(ipr_index n, const ipr_real *x);
     ipr_real (*dot)(ipr_index n, const ipr_real *x, const ipr_real *y);
     double (*sumsq)(ipr_index n, const ipr_real *x);
-    ipr_real (*maxv)(ipr_index n, const ipr_real *x);   /* NaNs are skipped; -infinity when nothing is left */
+    ipr_real (*maxv)(ipr_index n, const ipr_real *x); /* NaNs are skipped; -infinity when nothing is left */
     void (*col_sum)(ipr_index m, ipr_index n, const ipr_real *a, ipr_index lda, int acc, ipr_real *out);
     /* optimiser steps, one pass over memory; buf NULL: no momentum */
     void (*adam)(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr__adam_args *a);
@@ -3382,7 +3685,7 @@ typedef struct ipr__gtile {
     const ipr_real *a, *b;
     ipr_real *c;
     ipr_index ra, ca, rb, bp, ldc, k, cols;
-    int acc, far;               /* far: operands beyond the second-level cache, fetch ahead */
+    int acc, far; /* far: operands beyond the second-level cache, fetch ahead */
 } ipr__gtile;
 
 typedef void (*ipr__gtile_fn)(const ipr__gtile *t);
@@ -3390,12 +3693,12 @@ typedef void (*ipr__gtile_fn)(const ipr__gtile *t);
 /* One instruction set. pack: dst[p*ld + i] = src[i*rs + p*cs] for i < w, and 0 for w <= i < ld; it may
    write IPR__GSLACK reals past the end. */
 typedef struct ipr__gisa {
-    ipr_index mr, nr;           /* rows and columns of a tile */
-    ipr_index kc, mc, nc;       /* block sizes when packing */
-    int masks;                  /* tiles can read a partial panel of an unpacked B */
+    ipr_index mr, nr;     /* rows and columns of a tile */
+    ipr_index kc, mc, nc; /* block sizes when packing */
+    int masks;            /* tiles can read a partial panel of an unpacked B */
     void (*block)(ipr__gtile t, ipr_index m, ipr_index n, int apacked);
-    void (*pack)(ipr_index w, ipr_index k, const ipr_real *src, ipr_index rs, ipr_index cs,
-                 ipr_real *dst, ipr_index ld);
+    void (*pack)(ipr_index w, ipr_index k, const ipr_real *src, ipr_index rs, ipr_index cs, ipr_real *dst,
+                 ipr_index ld);
 } ipr__gisa;
 
 /* Address of p[n], n beyond the array allowed: only for prefetching. */
@@ -3409,17 +3712,19 @@ typedef struct ipr__gisa {
 #endif
 
 enum {
-    IPR__GSLACK = 16,           /* reals a pack may write past its panel */
-    IPR__GTILE_MAX = 128,       /* reals of the largest tile that needs an edge copy */
-    IPR__GTHIN = 4, IPR__GTHIN_ROWS = 512   /* see ipr__g_thin */
+    IPR__GSLACK = 16,     /* reals a pack may write past its panel */
+    IPR__GTILE_MAX = 128, /* reals of the largest tile that needs an edge copy */
+    IPR__GTHIN = 4,
+    IPR__GTHIN_ROWS = 512 /* see ipr__g_thin */
 };
 
 /* Copy a partial tile to or from C. */
-IPR__FN void ipr__g_move(ipr_index rows, ipr_index cols, const ipr_real *src, ipr_index lds,
-                         ipr_real *dst, ipr_index ldd)
+IPR__FN void ipr__g_move(ipr_index rows, ipr_index cols, const ipr_real *src, ipr_index lds, ipr_real *dst,
+                         ipr_index ldd)
 {
     ipr_index i, j;
-    for (i = 0; i < rows; i++) for (j = 0; j < cols; j++) dst[i * ldd + j] = src[i * lds + j];
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++) dst[i * ldd + j] = src[i * lds + j];
 }
 
 /* A tile at the right edge for kernels that only store whole panels: it works on a copy of C. */
@@ -3456,7 +3761,10 @@ IPR__INLINE void ipr__g_block(ipr__gtile t, ipr_index m, ipr_index n, int apacke
         for (j = 0; j < n; j += w) {
             const ipr__gtile_fn *fn = tiles;
             w = nr;
-            if (rows <= wide_rows && (masks ? n - j > nr : n - j >= 2 * nr)) { w = 2 * nr; fn = wide; }
+            if (rows <= wide_rows && (masks ? n - j > nr : n - j >= 2 * nr)) {
+                w = 2 * nr;
+                fn = wide;
+            }
             t.cols = IPR__MIN(w, n - j);
             if (half && t.cols <= nr / 2) fn = half;
             t.c = c + i * t.ldc + j;
@@ -3480,15 +3788,20 @@ IPR__FN void ipr__g_pack_portable(ipr_index w, ipr_index k, const ipr_real *src,
         }
         return;
     }
-    for (i = 0; i + 4 <= w; i += 4) {           /* four rows at a time: whole cache lines in, 16 bytes out */
+    for (i = 0; i + 4 <= w; i += 4) { /* four rows at a time: whole cache lines in, 16 bytes out */
         const ipr_real *s0 = src + i * rs, *s1 = s0 + rs, *s2 = s1 + rs, *s3 = s2 + rs;
         ipr_real *d = dst + i;
         for (p = 0; p < k; p++, d += ld) {
-            d[0] = s0[p * cs]; d[1] = s1[p * cs]; d[2] = s2[p * cs]; d[3] = s3[p * cs];
+            d[0] = s0[p * cs];
+            d[1] = s1[p * cs];
+            d[2] = s2[p * cs];
+            d[3] = s3[p * cs];
         }
     }
-    for (; i < w; i++) for (p = 0; p < k; p++) dst[p * ld + i] = src[i * rs + p * cs];
-    for (; i < ld; i++) for (p = 0; p < k; p++) dst[p * ld + i] = 0;
+    for (; i < w; i++)
+        for (p = 0; p < k; p++) dst[p * ld + i] = src[i * rs + p * cs];
+    for (; i < ld; i++)
+        for (p = 0; p < k; p++) dst[p * ld + i] = 0;
 }
 
 /* Four rows x two vectors (16 bytes each where the compiler has vectors: 8 sums, 2 B, 1 A, 1 product of
@@ -3503,12 +3816,12 @@ IPR__FN void ipr__g_pack_portable(ipr_index w, ipr_index k, const ipr_real *src,
 #endif
 typedef ipr_real ipr__gv __attribute__((vector_size(IPR__GV_BYTES)));
 typedef ipr_real ipr__gvu __attribute__((vector_size(IPR__GV_BYTES), aligned(IPR__REAL_BYTES), may_alias));
-#define IPR__GV_LOAD(v, p) v = *(const ipr__gvu *)(const void *)(p)
+#define IPR__GV_LOAD(v, p)  v = *(const ipr__gvu *)(const void *)(p)
 #define IPR__GV_STORE(p, v) *(ipr__gvu *)(void *)(p) = v
 enum { IPR__GV_LANES = IPR__GV_BYTES / IPR__REAL_BYTES, IPR__GV_WIDTH = 2 };
 #else
 typedef ipr_real ipr__gv;
-#define IPR__GV_LOAD(v, p) v = *(p)
+#define IPR__GV_LOAD(v, p)  v = *(p)
 #define IPR__GV_STORE(p, v) *(p) = v
 enum { IPR__GV_LANES = 1, IPR__GV_WIDTH = 4 };
 #endif
@@ -3518,29 +3831,59 @@ enum { IPR__GP_MR = 4, IPR__GP_NR = IPR__GV_LANES * IPR__GV_WIDTH };
 #if !IPR__VECEXT
 #define IPR__GV_SPLAT(x) (x)
 #elif IPR__GV_BYTES == 8 * IPR__REAL_BYTES
-#define IPR__GV_SPLAT(x) { x, x, x, x, x, x, x, x }
+#define IPR__GV_SPLAT(x) \
+    { \
+        x, x, x, x, x, x, x, x \
+    }
 #elif IPR__GV_BYTES == 4 * IPR__REAL_BYTES
-#define IPR__GV_SPLAT(x) { x, x, x, x }
+#define IPR__GV_SPLAT(x) \
+    { \
+        x, x, x, x \
+    }
 #else
-#define IPR__GV_SPLAT(x) { x, x }
+#define IPR__GV_SPLAT(x) \
+    { \
+        x, x \
+    }
 #endif
 
 #define IPR__GP_ROWS(X) X(0) X(1) X(2) X(3)
 #define IPR__GP_ZERO(r) ipr__gv c##r##0 = z, c##r##1 = z, c##r##2 = z, c##r##3 = z;
-#define IPR__GP_LOAD(r) if (R > r) { \
+#define IPR__GP_LOAD(r) \
+    if (R > r) { \
         ipr_real *d = t->c + r * t->ldc; \
-        IPR__GV_LOAD(c##r##0, d); IPR__GV_LOAD(c##r##1, d + L); \
-        if (W > 2) { IPR__GV_LOAD(c##r##2, d + 2 * L); IPR__GV_LOAD(c##r##3, d + 3 * L); } }
-#define IPR__GP_STEP(r) if (R > r) { \
+        IPR__GV_LOAD(c##r##0, d); \
+        IPR__GV_LOAD(c##r##1, d + L); \
+        if (W > 2) { \
+            IPR__GV_LOAD(c##r##2, d + 2 * L); \
+            IPR__GV_LOAD(c##r##3, d + 3 * L); \
+        } \
+    }
+#define IPR__GP_STEP(r) \
+    if (R > r) { \
         const ipr_real ar = a[r * ra]; \
         ipr__gv x = IPR__GV_SPLAT(ar), y; \
-        y = x * b0; c##r##0 = c##r##0 + y; \
-        y = x * b1; c##r##1 = c##r##1 + y; \
-        if (W > 2) { y = x * b2; c##r##2 = c##r##2 + y; y = x * b3; c##r##3 = c##r##3 + y; } }
-#define IPR__GP_STORE(r) if (R > r) { \
+        y = x * b0; \
+        c##r##0 = c##r##0 + y; \
+        y = x * b1; \
+        c##r##1 = c##r##1 + y; \
+        if (W > 2) { \
+            y = x * b2; \
+            c##r##2 = c##r##2 + y; \
+            y = x * b3; \
+            c##r##3 = c##r##3 + y; \
+        } \
+    }
+#define IPR__GP_STORE(r) \
+    if (R > r) { \
         ipr_real *d = t->c + r * t->ldc; \
-        IPR__GV_STORE(d, c##r##0); IPR__GV_STORE(d + L, c##r##1); \
-        if (W > 2) { IPR__GV_STORE(d + 2 * L, c##r##2); IPR__GV_STORE(d + 3 * L, c##r##3); } }
+        IPR__GV_STORE(d, c##r##0); \
+        IPR__GV_STORE(d + L, c##r##1); \
+        if (W > 2) { \
+            IPR__GV_STORE(d + 2 * L, c##r##2); \
+            IPR__GV_STORE(d + 3 * L, c##r##3); \
+        } \
+    }
 
 IPR__INLINE void ipr__g_tile_portable(const int R, const int W, const ipr__gtile *t)
 {
@@ -3554,7 +3897,10 @@ IPR__INLINE void ipr__g_tile_portable(const int R, const int W, const ipr__gtile
     for (p = t->k; p > 0; p--) {
         IPR__GV_LOAD(b0, b);
         IPR__GV_LOAD(b1, b + L);
-        if (W > 2) { IPR__GV_LOAD(b2, b + pan); IPR__GV_LOAD(b3, b + pan + L); }
+        if (W > 2) {
+            IPR__GV_LOAD(b2, b + pan);
+            IPR__GV_LOAD(b3, b + pan + L);
+        }
         IPR__GP_ROWS(IPR__GP_STEP)
         a += ca;
         b += rb;
@@ -3565,16 +3911,17 @@ IPR__INLINE void ipr__g_tile_portable(const int R, const int W, const ipr__gtile
 #define IPR__GP_TILE(R, W) \
     IPR__FN void ipr__g_tile_portable_##R##x##W(const ipr__gtile *t) { ipr__g_tile_portable(R, W, t); }
 #if IPR__VECEXT
-IPR__GP_TILE(1, 2) IPR__GP_TILE(2, 2) IPR__GP_TILE(3, 2) IPR__GP_TILE(4, 2) IPR__GP_TILE(1, 4) IPR__GP_TILE(2, 4)
-static const ipr__gtile_fn ipr__g_tiles_portable[4] = { ipr__g_tile_portable_1x2, ipr__g_tile_portable_2x2,
-    ipr__g_tile_portable_3x2, ipr__g_tile_portable_4x2 };
-static const ipr__gtile_fn ipr__g_wide_portable[2] = { ipr__g_tile_portable_1x4, ipr__g_tile_portable_2x4 };
+IPR__GP_TILE(1, 2)
+IPR__GP_TILE(2, 2) IPR__GP_TILE(3, 2) IPR__GP_TILE(4, 2) IPR__GP_TILE(1, 4)
+    IPR__GP_TILE(2, 4) static const ipr__gtile_fn ipr__g_tiles_portable[4] = {
+        ipr__g_tile_portable_1x2, ipr__g_tile_portable_2x2, ipr__g_tile_portable_3x2, ipr__g_tile_portable_4x2};
+static const ipr__gtile_fn ipr__g_wide_portable[2] = {ipr__g_tile_portable_1x4, ipr__g_tile_portable_2x4};
 enum { IPR__GP_WIDE = 2 };
 #else
-IPR__GP_TILE(1, 4) IPR__GP_TILE(2, 4) IPR__GP_TILE(3, 4) IPR__GP_TILE(4, 4)
-static const ipr__gtile_fn ipr__g_tiles_portable[4] = { ipr__g_tile_portable_1x4, ipr__g_tile_portable_2x4,
-    ipr__g_tile_portable_3x4, ipr__g_tile_portable_4x4 };
-static const ipr__gtile_fn ipr__g_wide_portable[1] = { ipr__g_tile_portable_1x4 };
+IPR__GP_TILE(1, 4)
+IPR__GP_TILE(2, 4) IPR__GP_TILE(3, 4) IPR__GP_TILE(4, 4) static const ipr__gtile_fn ipr__g_tiles_portable[4] = {
+    ipr__g_tile_portable_1x4, ipr__g_tile_portable_2x4, ipr__g_tile_portable_3x4, ipr__g_tile_portable_4x4};
+static const ipr__gtile_fn ipr__g_wide_portable[1] = {ipr__g_tile_portable_1x4};
 enum { IPR__GP_WIDE = 0 };
 #endif
 
@@ -3584,8 +3931,8 @@ IPR__FN void ipr__g_block_portable(ipr__gtile t, ipr_index m, ipr_index n, int a
                  ipr__g_wide_portable);
 }
 
-static const ipr__gisa ipr__gisa_portable = { IPR__GP_MR, IPR__GP_NR, 256, 128, 768, 0,
-    ipr__g_block_portable, ipr__g_pack_portable };
+static const ipr__gisa ipr__gisa_portable = {IPR__GP_MR,          IPR__GP_NR, 256, 128, 768, 0, ipr__g_block_portable,
+                                             ipr__g_pack_portable};
 
 #if IPR__X86
 /* ---- AVX2 ----
@@ -3593,18 +3940,36 @@ static const ipr__gisa ipr__gisa_portable = { IPR__GP_MR, IPR__GP_NR, 256, 128, 
 
 #define IPR__GY_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define IPR__GY_ZERO(r) __m256 c##r##0 = z, c##r##1 = z, c##r##2 = z, c##r##3 = z;
-#define IPR__GY_LOAD(r) if (R > r) { \
+#define IPR__GY_LOAD(r) \
+    if (R > r) { \
         const float *d = t->c + r * t->ldc; \
-        c##r##0 = _mm256_loadu_ps(d); c##r##1 = _mm256_loadu_ps(d + 8); \
-        if (W > 2) { c##r##2 = _mm256_loadu_ps(d + 16); c##r##3 = _mm256_loadu_ps(d + 24); } }
-#define IPR__GY_STEP(r, at) if (R > r) { \
+        c##r##0 = _mm256_loadu_ps(d); \
+        c##r##1 = _mm256_loadu_ps(d + 8); \
+        if (W > 2) { \
+            c##r##2 = _mm256_loadu_ps(d + 16); \
+            c##r##3 = _mm256_loadu_ps(d + 24); \
+        } \
+    }
+#define IPR__GY_STEP(r, at) \
+    if (R > r) { \
         x = _mm256_broadcast_ss((const float *)(const void *)(at)); \
-        c##r##0 = _mm256_fmadd_ps(x, b0, c##r##0); c##r##1 = _mm256_fmadd_ps(x, b1, c##r##1); \
-        if (W > 2) { c##r##2 = _mm256_fmadd_ps(x, b2, c##r##2); c##r##3 = _mm256_fmadd_ps(x, b3, c##r##3); } }
-#define IPR__GY_STORE(r) if (R > r) { \
+        c##r##0 = _mm256_fmadd_ps(x, b0, c##r##0); \
+        c##r##1 = _mm256_fmadd_ps(x, b1, c##r##1); \
+        if (W > 2) { \
+            c##r##2 = _mm256_fmadd_ps(x, b2, c##r##2); \
+            c##r##3 = _mm256_fmadd_ps(x, b3, c##r##3); \
+        } \
+    }
+#define IPR__GY_STORE(r) \
+    if (R > r) { \
         float *d = t->c + r * t->ldc; \
-        _mm256_storeu_ps(d, c##r##0); _mm256_storeu_ps(d + 8, c##r##1); \
-        if (W > 2) { _mm256_storeu_ps(d + 16, c##r##2); _mm256_storeu_ps(d + 24, c##r##3); } }
+        _mm256_storeu_ps(d, c##r##0); \
+        _mm256_storeu_ps(d + 8, c##r##1); \
+        if (W > 2) { \
+            _mm256_storeu_ps(d + 16, c##r##2); \
+            _mm256_storeu_ps(d + 24, c##r##3); \
+        } \
+    }
 
 IPR__INLINE IPR__TGT_AVX2 void ipr__g_tile_avx2(const int R, const int W, const ipr__gtile *t)
 {
@@ -3621,7 +3986,10 @@ IPR__INLINE IPR__TGT_AVX2 void ipr__g_tile_avx2(const int R, const int W, const 
         IPR__G_OPAQUE(a);
         b0 = _mm256_loadu_ps(b);
         b1 = _mm256_loadu_ps(b + 8);
-        if (W > 2) { b2 = _mm256_loadu_ps(b + pan); b3 = _mm256_loadu_ps(b + pan + 8); }
+        if (W > 2) {
+            b2 = _mm256_loadu_ps(b + pan);
+            b3 = _mm256_loadu_ps(b + pan + 8);
+        }
         IPR__GY_STEP(0, a)
         IPR__GY_STEP(1, a + ra)
         IPR__GY_STEP(2, a + ra * 2)
@@ -3636,11 +4004,12 @@ IPR__INLINE IPR__TGT_AVX2 void ipr__g_tile_avx2(const int R, const int W, const 
 
 #define IPR__GY_TILE(R, W) \
     IPR__FN IPR__TGT_AVX2 void ipr__g_tile_avx2_##R##x##W(const ipr__gtile *t) { ipr__g_tile_avx2(R, W, t); }
-IPR__GY_TILE(1, 2) IPR__GY_TILE(2, 2) IPR__GY_TILE(3, 2) IPR__GY_TILE(4, 2) IPR__GY_TILE(5, 2) IPR__GY_TILE(6, 2)
-IPR__GY_TILE(1, 4) IPR__GY_TILE(2, 4)
-static const ipr__gtile_fn ipr__g_tiles_avx2[6] = { ipr__g_tile_avx2_1x2, ipr__g_tile_avx2_2x2, ipr__g_tile_avx2_3x2,
-    ipr__g_tile_avx2_4x2, ipr__g_tile_avx2_5x2, ipr__g_tile_avx2_6x2 };
-static const ipr__gtile_fn ipr__g_wide_avx2[2] = { ipr__g_tile_avx2_1x4, ipr__g_tile_avx2_2x4 };
+IPR__GY_TILE(1, 2)
+IPR__GY_TILE(2, 2) IPR__GY_TILE(3, 2) IPR__GY_TILE(4, 2) IPR__GY_TILE(5, 2) IPR__GY_TILE(6, 2) IPR__GY_TILE(1, 4)
+    IPR__GY_TILE(2, 4) static const ipr__gtile_fn ipr__g_tiles_avx2[6] = {ipr__g_tile_avx2_1x2, ipr__g_tile_avx2_2x2,
+                                                                          ipr__g_tile_avx2_3x2, ipr__g_tile_avx2_4x2,
+                                                                          ipr__g_tile_avx2_5x2, ipr__g_tile_avx2_6x2};
+static const ipr__gtile_fn ipr__g_wide_avx2[2] = {ipr__g_tile_avx2_1x4, ipr__g_tile_avx2_2x4};
 
 IPR__FN void ipr__g_block_avx2(ipr__gtile t, ipr_index m, ipr_index n, int apacked)
 {
@@ -3649,8 +4018,8 @@ IPR__FN void ipr__g_block_avx2(ipr__gtile t, ipr_index m, ipr_index n, int apack
 
 /* 8 rows x 4 steps of k: lanes hold rows 0-3 and 4-7, transposed as two 4x4 blocks. Missing rows repeat
    the last one and are cleared. Stores are 8 wide whatever ld is: the next k overwrites the excess. */
-IPR__FN IPR__TGT_AVX2 void ipr__g_pack8_avx2(ipr_index w, ipr_index k, const float *src, ipr_index rs,
-                                             float *dst, ipr_index ld)
+IPR__FN IPR__TGT_AVX2 void ipr__g_pack8_avx2(ipr_index w, ipr_index k, const float *src, ipr_index rs, float *dst,
+                                             ipr_index ld)
 {
     const float *s[8];
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -3669,7 +4038,8 @@ IPR__FN IPR__TGT_AVX2 void ipr__g_pack8_avx2(ipr_index w, ipr_index k, const flo
         _mm256_storeu_ps(dst + 2 * ld, _mm256_and_ps(keep, _mm256_shuffle_ps(h0, h1, 0x44)));
         _mm256_storeu_ps(dst + 3 * ld, _mm256_and_ps(keep, _mm256_shuffle_ps(h0, h1, 0xee)));
     }
-    for (; p < k; p++, dst += ld) for (i = 0; i < 8; i++) dst[i] = i < w ? s[i][p] : 0;
+    for (; p < k; p++, dst += ld)
+        for (i = 0; i < 8; i++) dst[i] = i < w ? s[i][p] : 0;
 }
 
 IPR__FN IPR__TGT_AVX2 void ipr__g_pack_avx2(ipr_index w, ipr_index k, const float *src, ipr_index rs, ipr_index cs,
@@ -3684,11 +4054,12 @@ IPR__FN IPR__TGT_AVX2 void ipr__g_pack_avx2(ipr_index w, ipr_index k, const floa
     } else if (cs == 1 && ld >= w) {
         for (i = 0; i < ld; i += 8)
             if (i < w) ipr__g_pack8_avx2(IPR__MIN(w - i, 8), k, src + i * rs, rs, dst + i, ld);
-            else for (p = 0; p < k; p++) _mm256_storeu_ps(dst + p * ld + i, _mm256_setzero_ps());
+            else
+                for (p = 0; p < k; p++) _mm256_storeu_ps(dst + p * ld + i, _mm256_setzero_ps());
     } else ipr__g_pack_portable(w, k, src, rs, cs, dst, ld);
 }
 
-static const ipr__gisa ipr__gisa_avx2 = { 6, 16, 256, 144, 1024, 0, ipr__g_block_avx2, ipr__g_pack_avx2 };
+static const ipr__gisa ipr__gisa_avx2 = {6, 16, 256, 144, 1024, 0, ipr__g_block_avx2, ipr__g_pack_avx2};
 
 /* ---- AVX-512 ----
    Fourteen rows x two vectors of 16: 28 sums, 2 B, 1 A of 32 registers; six rows x four vectors for
@@ -3697,24 +4068,41 @@ static const ipr__gisa ipr__gisa_avx2 = { 6, 16, 256, 144, 1024, 0, ipr__g_block
 
 #define IPR__GZ_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define IPR__GZ_ZERO(r) __m512 c##r##0 = z, c##r##1 = z, c##r##2 = z, c##r##3 = z;
-#define IPR__GZ_LOAD(r) if (R > r) { \
+#define IPR__GZ_LOAD(r) \
+    if (R > r) { \
         const float *d = t->c + r * t->ldc; \
         c##r##0 = _mm512_maskz_loadu_ps(m0, d); \
         if (W > 1) c##r##1 = _mm512_maskz_loadu_ps(m1, d + 16); \
-        if (W > 2) { c##r##2 = _mm512_maskz_loadu_ps(m2, d + 32); c##r##3 = _mm512_maskz_loadu_ps(m3, d + 48); } }
-#define IPR__GZ_NEXT(r) if (R > r) { \
+        if (W > 2) { \
+            c##r##2 = _mm512_maskz_loadu_ps(m2, d + 32); \
+            c##r##3 = _mm512_maskz_loadu_ps(m3, d + 48); \
+        } \
+    }
+#define IPR__GZ_NEXT(r) \
+    if (R > r) { \
         _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W), _MM_HINT_T0); \
-        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W + 31), _MM_HINT_T0); }
-#define IPR__GZ_STEP(r, at) if (R > r) { \
+        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W + 31), _MM_HINT_T0); \
+    }
+#define IPR__GZ_STEP(r, at) \
+    if (R > r) { \
         x = _mm512_set1_ps(*(const float *)(const void *)(at)); \
         c##r##0 = _mm512_fmadd_ps(x, b0, c##r##0); \
         if (W > 1) c##r##1 = _mm512_fmadd_ps(x, b1, c##r##1); \
-        if (W > 2) { c##r##2 = _mm512_fmadd_ps(x, b2, c##r##2); c##r##3 = _mm512_fmadd_ps(x, b3, c##r##3); } }
-#define IPR__GZ_STORE(r) if (R > r) { \
+        if (W > 2) { \
+            c##r##2 = _mm512_fmadd_ps(x, b2, c##r##2); \
+            c##r##3 = _mm512_fmadd_ps(x, b3, c##r##3); \
+        } \
+    }
+#define IPR__GZ_STORE(r) \
+    if (R > r) { \
         float *d = t->c + r * t->ldc; \
         _mm512_mask_storeu_ps(d, m0, c##r##0); \
         if (W > 1) _mm512_mask_storeu_ps(d + 16, m1, c##r##1); \
-        if (W > 2) { _mm512_mask_storeu_ps(d + 32, m2, c##r##2); _mm512_mask_storeu_ps(d + 48, m3, c##r##3); } }
+        if (W > 2) { \
+            _mm512_mask_storeu_ps(d + 32, m2, c##r##2); \
+            _mm512_mask_storeu_ps(d + 48, m3, c##r##3); \
+        } \
+    }
 
 /* one step of k */
 #define IPR__GZ_STEPS \
@@ -3722,12 +4110,17 @@ static const ipr__gisa ipr__gisa_avx2 = { 6, 16, 256, 144, 1024, 0, ipr__g_block
     IPR__G_OPAQUE(e); \
     b0 = _mm512_maskz_loadu_ps(m0, b); \
     if (W > 1) b1 = _mm512_maskz_loadu_ps(m1, b + 16); \
-    if (W > 2) { b2 = _mm512_maskz_loadu_ps(m2, b + pan); b3 = _mm512_maskz_loadu_ps(m3, b + pan + 16); } \
-    IPR__GZ_STEP(0, a) IPR__GZ_STEP(1, a + ra) IPR__GZ_STEP(2, a + ra * 2) IPR__GZ_STEP(3, a + ra3) \
-    IPR__GZ_STEP(4, a + ra * 4) IPR__GZ_STEP(5, a + ra5) IPR__GZ_STEP(6, a + ra3 * 2) \
-    IPR__GZ_STEP(7, e) IPR__GZ_STEP(8, e + ra) IPR__GZ_STEP(9, e + ra * 2) IPR__GZ_STEP(10, e + ra3) \
-    IPR__GZ_STEP(11, e + ra * 4) IPR__GZ_STEP(12, e + ra5) IPR__GZ_STEP(13, e + ra3 * 2) \
-    a += ca; e += ca; b += rb;
+    if (W > 2) { \
+        b2 = _mm512_maskz_loadu_ps(m2, b + pan); \
+        b3 = _mm512_maskz_loadu_ps(m3, b + pan + 16); \
+    } \
+    IPR__GZ_STEP(0, a) \
+    IPR__GZ_STEP(1, a + ra) IPR__GZ_STEP(2, a + ra * 2) IPR__GZ_STEP(3, a + ra3) IPR__GZ_STEP(4, a + ra * 4) \
+        IPR__GZ_STEP(5, a + ra5) IPR__GZ_STEP(6, a + ra3 * 2) IPR__GZ_STEP(7, e) IPR__GZ_STEP(8, e + ra) \
+            IPR__GZ_STEP(9, e + ra * 2) IPR__GZ_STEP(10, e + ra3) IPR__GZ_STEP(11, e + ra * 4) \
+                IPR__GZ_STEP(12, e + ra5) IPR__GZ_STEP(13, e + ra3 * 2) a += ca; \
+    e += ca; \
+    b += rb;
 
 /* the lanes of vector v among cols columns */
 IPR__INLINE __mmask16 ipr__gz_mask(ipr_index cols, ipr_index v)
@@ -3767,20 +4160,27 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
 
 #define IPR__GZ_TILE(R, W) \
     IPR__FN IPR__TGT_AVX512 void ipr__g_tile_avx512_##R##x##W(const ipr__gtile *t) { ipr__g_tile_avx512(R, W, t); }
-#define IPR__GZ_TILES(W) IPR__GZ_TILE(1, W) IPR__GZ_TILE(2, W) IPR__GZ_TILE(3, W) IPR__GZ_TILE(4, W) \
-    IPR__GZ_TILE(5, W) IPR__GZ_TILE(6, W) IPR__GZ_TILE(7, W) IPR__GZ_TILE(8, W) IPR__GZ_TILE(9, W) \
-    IPR__GZ_TILE(10, W) IPR__GZ_TILE(11, W) IPR__GZ_TILE(12, W) IPR__GZ_TILE(13, W) IPR__GZ_TILE(14, W)
-#define IPR__GZ_LIST(W) { ipr__g_tile_avx512_1x##W, ipr__g_tile_avx512_2x##W, ipr__g_tile_avx512_3x##W, \
-    ipr__g_tile_avx512_4x##W, ipr__g_tile_avx512_5x##W, ipr__g_tile_avx512_6x##W, ipr__g_tile_avx512_7x##W, \
-    ipr__g_tile_avx512_8x##W, ipr__g_tile_avx512_9x##W, ipr__g_tile_avx512_10x##W, ipr__g_tile_avx512_11x##W, \
-    ipr__g_tile_avx512_12x##W, ipr__g_tile_avx512_13x##W, ipr__g_tile_avx512_14x##W }
+#define IPR__GZ_TILES(W) \
+    IPR__GZ_TILE(1, W) \
+    IPR__GZ_TILE(2, W) IPR__GZ_TILE(3, W) IPR__GZ_TILE(4, W) IPR__GZ_TILE(5, W) IPR__GZ_TILE(6, W) IPR__GZ_TILE(7, W) \
+        IPR__GZ_TILE(8, W) IPR__GZ_TILE(9, W) IPR__GZ_TILE(10, W) IPR__GZ_TILE(11, W) IPR__GZ_TILE(12, W) \
+            IPR__GZ_TILE(13, W) IPR__GZ_TILE(14, W)
+#define IPR__GZ_LIST(W) \
+    { \
+        ipr__g_tile_avx512_1x##W, ipr__g_tile_avx512_2x##W, ipr__g_tile_avx512_3x##W, ipr__g_tile_avx512_4x##W, \
+            ipr__g_tile_avx512_5x##W, ipr__g_tile_avx512_6x##W, ipr__g_tile_avx512_7x##W, ipr__g_tile_avx512_8x##W, \
+            ipr__g_tile_avx512_9x##W, ipr__g_tile_avx512_10x##W, ipr__g_tile_avx512_11x##W, ipr__g_tile_avx512_12x##W, \
+            ipr__g_tile_avx512_13x##W, ipr__g_tile_avx512_14x##W \
+    }
 IPR__GZ_TILES(1)
 IPR__GZ_TILES(2)
-IPR__GZ_TILE(1, 4) IPR__GZ_TILE(2, 4) IPR__GZ_TILE(3, 4) IPR__GZ_TILE(4, 4) IPR__GZ_TILE(5, 4) IPR__GZ_TILE(6, 4)
-static const ipr__gtile_fn ipr__g_half_avx512[14] = IPR__GZ_LIST(1);
+IPR__GZ_TILE(1, 4)
+IPR__GZ_TILE(2, 4) IPR__GZ_TILE(3, 4) IPR__GZ_TILE(4, 4) IPR__GZ_TILE(5, 4)
+    IPR__GZ_TILE(6, 4) static const ipr__gtile_fn ipr__g_half_avx512[14] = IPR__GZ_LIST(1);
 static const ipr__gtile_fn ipr__g_tiles_avx512[14] = IPR__GZ_LIST(2);
-static const ipr__gtile_fn ipr__g_wide_avx512[6] = { ipr__g_tile_avx512_1x4, ipr__g_tile_avx512_2x4,
-    ipr__g_tile_avx512_3x4, ipr__g_tile_avx512_4x4, ipr__g_tile_avx512_5x4, ipr__g_tile_avx512_6x4 };
+static const ipr__gtile_fn ipr__g_wide_avx512[6] = {ipr__g_tile_avx512_1x4, ipr__g_tile_avx512_2x4,
+                                                    ipr__g_tile_avx512_3x4, ipr__g_tile_avx512_4x4,
+                                                    ipr__g_tile_avx512_5x4, ipr__g_tile_avx512_6x4};
 
 IPR__FN void ipr__g_block_avx512(ipr__gtile t, ipr_index m, ipr_index n, int apacked)
 {
@@ -3789,28 +4189,36 @@ IPR__FN void ipr__g_block_avx512(ipr__gtile t, ipr_index m, ipr_index n, int apa
 
 /* 16 rows x 16 steps of k, whole lines at a time: t<q><c> holds rows 4q..4q+3, its lane l their column
    4l+c; then the lanes of t0c..t3c are transposed. Missing rows repeat the last one and are cleared. */
-#define IPR__GZ_SOON(r) _mm_prefetch(IPR__G_AT(s[r], p + 16 * rs), _MM_HINT_T1)
-#define IPR__GZ_ROW(r) _mm512_maskz_loadu_ps(km, s[r] + p)
+#define IPR__GZ_SOON(r)          _mm_prefetch(IPR__G_AT(s[r], p + 16 * rs), _MM_HINT_T1)
+#define IPR__GZ_ROW(r)           _mm512_maskz_loadu_ps(km, s[r] + p)
 #define IPR__GZ_LANES(x, y, how) _mm512_maskz_shuffle_f32x4(all, x, y, how)
-#define IPR__GZ_QUAD(q) { \
-        IPR__GZ_SOON(4 * q); IPR__GZ_SOON(4 * q + 1); IPR__GZ_SOON(4 * q + 2); IPR__GZ_SOON(4 * q + 3); \
+#define IPR__GZ_QUAD(q) \
+    { \
+        IPR__GZ_SOON(4 * q); \
+        IPR__GZ_SOON(4 * q + 1); \
+        IPR__GZ_SOON(4 * q + 2); \
+        IPR__GZ_SOON(4 * q + 3); \
         const __m512 r0 = IPR__GZ_ROW(4 * q), r1 = IPR__GZ_ROW(4 * q + 1), r2 = IPR__GZ_ROW(4 * q + 2); \
         const __m512 r3 = IPR__GZ_ROW(4 * q + 3); \
         const __m512 l0 = _mm512_maskz_unpacklo_ps(all, r0, r1), h0 = _mm512_maskz_unpackhi_ps(all, r0, r1); \
         const __m512 l1 = _mm512_maskz_unpacklo_ps(all, r2, r3), h1 = _mm512_maskz_unpackhi_ps(all, r2, r3); \
-        t##q##0 = _mm512_maskz_shuffle_ps(all, l0, l1, 0x44); t##q##1 = _mm512_maskz_shuffle_ps(all, l0, l1, 0xee); \
-        t##q##2 = _mm512_maskz_shuffle_ps(all, h0, h1, 0x44); t##q##3 = _mm512_maskz_shuffle_ps(all, h0, h1, 0xee); }
-#define IPR__GZ_OUT(c) { \
+        t##q##0 = _mm512_maskz_shuffle_ps(all, l0, l1, 0x44); \
+        t##q##1 = _mm512_maskz_shuffle_ps(all, l0, l1, 0xee); \
+        t##q##2 = _mm512_maskz_shuffle_ps(all, h0, h1, 0x44); \
+        t##q##3 = _mm512_maskz_shuffle_ps(all, h0, h1, 0xee); \
+    }
+#define IPR__GZ_OUT(c) \
+    { \
         const __m512 u0 = IPR__GZ_LANES(t0##c, t1##c, 0x44), u1 = IPR__GZ_LANES(t2##c, t3##c, 0x44); \
         const __m512 v0 = IPR__GZ_LANES(t0##c, t1##c, 0xee), v1 = IPR__GZ_LANES(t2##c, t3##c, 0xee); \
         if (n > c) _mm512_mask_storeu_ps(dst + c * ld, out, _mm512_maskz_shuffle_f32x4(in, u0, u1, 0x88)); \
         if (n > c + 4) _mm512_mask_storeu_ps(dst + (c + 4) * ld, out, _mm512_maskz_shuffle_f32x4(in, u0, u1, 0xdd)); \
         if (n > c + 8) _mm512_mask_storeu_ps(dst + (c + 8) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0x88)); \
-        if (n > c + 12) \
-            _mm512_mask_storeu_ps(dst + (c + 12) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0xdd)); }
+        if (n > c + 12) _mm512_mask_storeu_ps(dst + (c + 12) * ld, out, _mm512_maskz_shuffle_f32x4(in, v0, v1, 0xdd)); \
+    }
 
-IPR__FN IPR__TGT_AVX512 void ipr__g_pack16_avx512(ipr_index w, ipr_index k, const float *src, ipr_index rs,
-                                                  float *dst, ipr_index ld)
+IPR__FN IPR__TGT_AVX512 void ipr__g_pack16_avx512(ipr_index w, ipr_index k, const float *src, ipr_index rs, float *dst,
+                                                  ipr_index ld)
 {
     const __mmask16 in = ipr__gz_mask(w, 0), out = ipr__gz_mask(ld, 0), all = 0xffff;
     const float *s[16];
@@ -3820,8 +4228,8 @@ IPR__FN IPR__TGT_AVX512 void ipr__g_pack16_avx512(ipr_index w, ipr_index k, cons
         const ipr_index n = k - p;
         const __mmask16 km = ipr__gz_mask(n, 0);
         __m512 t00, t01, t02, t03, t10, t11, t12, t13, t20, t21, t22, t23, t30, t31, t32, t33;
-        IPR__GZ_QUAD(0) IPR__GZ_QUAD(1) IPR__GZ_QUAD(2) IPR__GZ_QUAD(3)
-        IPR__GZ_OUT(0) IPR__GZ_OUT(1) IPR__GZ_OUT(2) IPR__GZ_OUT(3)
+        IPR__GZ_QUAD(0)
+        IPR__GZ_QUAD(1) IPR__GZ_QUAD(2) IPR__GZ_QUAD(3) IPR__GZ_OUT(0) IPR__GZ_OUT(1) IPR__GZ_OUT(2) IPR__GZ_OUT(3)
     }
 }
 
@@ -3846,7 +4254,7 @@ IPR__FN IPR__TGT_AVX512 void ipr__g_pack_avx512(ipr_index w, ipr_index k, const 
     }
 }
 
-static const ipr__gisa ipr__gisa_avx512 = { 14, 32, 256, 112, 1024, 1, ipr__g_block_avx512, ipr__g_pack_avx512 };
+static const ipr__gisa ipr__gisa_avx512 = {14, 32, 256, 112, 1024, 1, ipr__g_block_avx512, ipr__g_pack_avx512};
 #endif /* IPR__X86 */
 
 #if IPR__NEON
@@ -3856,20 +4264,42 @@ static const ipr__gisa ipr__gisa_avx512 = { 14, 32, 256, 112, 1024, 1, ipr__g_bl
 
 #define IPR__GN_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define IPR__GN_ZERO(r) float32x4_t c##r##0 = z, c##r##1 = z, c##r##2 = z, c##r##3 = z, c##r##4 = z, c##r##5 = z;
-#define IPR__GN_LOAD(r) if (R > r) { \
+#define IPR__GN_LOAD(r) \
+    if (R > r) { \
         const float *d = t->c + r * t->ldc; \
-        c##r##0 = vld1q_f32(d); c##r##1 = vld1q_f32(d + 4); c##r##2 = vld1q_f32(d + 8); \
-        if (W > 3) { c##r##3 = vld1q_f32(d + 12); c##r##4 = vld1q_f32(d + 16); c##r##5 = vld1q_f32(d + 20); } }
-#define IPR__GN_STEP(r) if (R > r) { \
+        c##r##0 = vld1q_f32(d); \
+        c##r##1 = vld1q_f32(d + 4); \
+        c##r##2 = vld1q_f32(d + 8); \
+        if (W > 3) { \
+            c##r##3 = vld1q_f32(d + 12); \
+            c##r##4 = vld1q_f32(d + 16); \
+            c##r##5 = vld1q_f32(d + 20); \
+        } \
+    }
+#define IPR__GN_STEP(r) \
+    if (R > r) { \
         const float x = a[r * ra]; \
-        c##r##0 = vfmaq_n_f32(c##r##0, b0, x); c##r##1 = vfmaq_n_f32(c##r##1, b1, x); \
+        c##r##0 = vfmaq_n_f32(c##r##0, b0, x); \
+        c##r##1 = vfmaq_n_f32(c##r##1, b1, x); \
         c##r##2 = vfmaq_n_f32(c##r##2, b2, x); \
-        if (W > 3) { c##r##3 = vfmaq_n_f32(c##r##3, b3, x); c##r##4 = vfmaq_n_f32(c##r##4, b4, x); \
-            c##r##5 = vfmaq_n_f32(c##r##5, b5, x); } }
-#define IPR__GN_STORE(r) if (R > r) { \
+        if (W > 3) { \
+            c##r##3 = vfmaq_n_f32(c##r##3, b3, x); \
+            c##r##4 = vfmaq_n_f32(c##r##4, b4, x); \
+            c##r##5 = vfmaq_n_f32(c##r##5, b5, x); \
+        } \
+    }
+#define IPR__GN_STORE(r) \
+    if (R > r) { \
         float *d = t->c + r * t->ldc; \
-        vst1q_f32(d, c##r##0); vst1q_f32(d + 4, c##r##1); vst1q_f32(d + 8, c##r##2); \
-        if (W > 3) { vst1q_f32(d + 12, c##r##3); vst1q_f32(d + 16, c##r##4); vst1q_f32(d + 20, c##r##5); } }
+        vst1q_f32(d, c##r##0); \
+        vst1q_f32(d + 4, c##r##1); \
+        vst1q_f32(d + 8, c##r##2); \
+        if (W > 3) { \
+            vst1q_f32(d + 12, c##r##3); \
+            vst1q_f32(d + 16, c##r##4); \
+            vst1q_f32(d + 20, c##r##5); \
+        } \
+    }
 
 IPR__INLINE void ipr__g_tile_neon(const int R, const int W, const ipr__gtile *t)
 {
@@ -3880,8 +4310,14 @@ IPR__INLINE void ipr__g_tile_neon(const int R, const int W, const ipr__gtile *t)
     IPR__GN_ROWS(IPR__GN_ZERO)
     if (t->acc) { IPR__GN_ROWS(IPR__GN_LOAD) }
     for (p = t->k; p > 0; p--) {
-        b0 = vld1q_f32(b); b1 = vld1q_f32(b + 4); b2 = vld1q_f32(b + 8);
-        if (W > 3) { b3 = vld1q_f32(b + pan); b4 = vld1q_f32(b + pan + 4); b5 = vld1q_f32(b + pan + 8); }
+        b0 = vld1q_f32(b);
+        b1 = vld1q_f32(b + 4);
+        b2 = vld1q_f32(b + 8);
+        if (W > 3) {
+            b3 = vld1q_f32(b + pan);
+            b4 = vld1q_f32(b + pan + 4);
+            b5 = vld1q_f32(b + pan + 8);
+        }
         IPR__GN_ROWS(IPR__GN_STEP)
         a += ca;
         b += rb;
@@ -3891,18 +4327,19 @@ IPR__INLINE void ipr__g_tile_neon(const int R, const int W, const ipr__gtile *t)
 
 #define IPR__GN_TILE(R, W) \
     IPR__FN void ipr__g_tile_neon_##R##x##W(const ipr__gtile *t) { ipr__g_tile_neon(R, W, t); }
-IPR__GN_TILE(1, 3) IPR__GN_TILE(2, 3) IPR__GN_TILE(3, 3) IPR__GN_TILE(4, 3) IPR__GN_TILE(5, 3) IPR__GN_TILE(6, 3)
-IPR__GN_TILE(7, 3) IPR__GN_TILE(8, 3) IPR__GN_TILE(1, 6) IPR__GN_TILE(2, 6)
-static const ipr__gtile_fn ipr__g_tiles_neon[8] = { ipr__g_tile_neon_1x3, ipr__g_tile_neon_2x3, ipr__g_tile_neon_3x3,
-    ipr__g_tile_neon_4x3, ipr__g_tile_neon_5x3, ipr__g_tile_neon_6x3, ipr__g_tile_neon_7x3, ipr__g_tile_neon_8x3 };
-static const ipr__gtile_fn ipr__g_wide_neon[2] = { ipr__g_tile_neon_1x6, ipr__g_tile_neon_2x6 };
+IPR__GN_TILE(1, 3)
+IPR__GN_TILE(2, 3) IPR__GN_TILE(3, 3) IPR__GN_TILE(4, 3) IPR__GN_TILE(5, 3) IPR__GN_TILE(6, 3) IPR__GN_TILE(7, 3)
+    IPR__GN_TILE(8, 3) IPR__GN_TILE(1, 6) IPR__GN_TILE(2, 6) static const ipr__gtile_fn ipr__g_tiles_neon[8] = {
+        ipr__g_tile_neon_1x3, ipr__g_tile_neon_2x3, ipr__g_tile_neon_3x3, ipr__g_tile_neon_4x3,
+        ipr__g_tile_neon_5x3, ipr__g_tile_neon_6x3, ipr__g_tile_neon_7x3, ipr__g_tile_neon_8x3};
+static const ipr__gtile_fn ipr__g_wide_neon[2] = {ipr__g_tile_neon_1x6, ipr__g_tile_neon_2x6};
 
 IPR__FN void ipr__g_block_neon(ipr__gtile t, ipr_index m, ipr_index n, int apacked)
 {
     ipr__g_block(t, m, n, apacked, 8, 12, 0, 2, ipr__g_tiles_neon, NULL, ipr__g_wide_neon);
 }
 
-static const ipr__gisa ipr__gisa_neon = { 8, 12, 256, 128, 768, 0, ipr__g_block_neon, ipr__g_pack_portable };
+static const ipr__gisa ipr__gisa_neon = {8, 12, 256, 128, 768, 0, ipr__g_block_neon, ipr__g_pack_portable};
 #endif /* IPR__NEON */
 
 /* ---- the driver ---- */
@@ -3934,14 +4371,14 @@ IPR__FN ipr_index ipr__g_part(ipr_index n, ipr_index most, ipr_index unit)
 IPR__FN size_t ipr__g_ws(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index k)
 {
     ipr_index kb = IPR__MIN(IPR__MAX(k, 1), g->kc), nb = n, mb = m, thin = 0;
-    if (n <= IPR__GTHIN) {      /* m and n exchanged, and a strip of C */
+    if (n <= IPR__GTHIN) { /* m and n exchanged, and a strip of C */
         nb = IPR__MIN(m, IPR__GTHIN_ROWS);
         mb = n;
         thin = IPR__GTHIN * IPR__GTHIN_ROWS;
     }
     nb = IPR__MIN(IPR__MAX(nb, 1), g->nc);
     mb = IPR__MIN(IPR__MAX(mb, 1), g->mc);
-    return (size_t)(thin + (nb + g->nr) * kb + mb * kb + 3 * IPR__GSLACK) * sizeof(ipr_real);  /* at least g_bsize */
+    return (size_t)(thin + (nb + g->nr) * kb + mb * kb + 3 * IPR__GSLACK) * sizeof(ipr_real); /* at least g_bsize */
 }
 
 IPR__FN void ipr__g_pack_b(const ipr__gisa *g, ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb,
@@ -4012,32 +4449,33 @@ IPR__FN void ipr__g_blocks(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
     ipr__gtile t;
     t.ldc = x->ldc;
     t.far = ipr__g_far(x->k, x->n) || ipr__g_far(x->m, x->n);
-    for (j = 0; j < x->n; j += nb) for (p = 0; p < x->k; p += kb) {
-        jn = IPR__MIN(nb, x->n - j);
-        t.k = IPR__MIN(kb, x->k - p);
-        t.acc = x->acc || p > 0;
-        whole = ipr__g_set_b(g, x, packb, p, j, jn, ws, &t);
-        for (i = 0; i < x->m; i += mb) {
-            im = IPR__MIN(mb, x->m - i);
-            t.a = x->a + i * x->ra + p * x->ca;
-            t.ra = x->ra;
-            t.ca = x->ca;
-            t.c = x->c + i * x->ldc + j;
-            if (packa) {
-                ipr__g_pack_a(g, im, t.k, t.a, t.ra, t.ca, wa);
-                t.a = wa;
-                t.ra = 1;
-            }
-            if (whole) g->block(t, im, whole, packa);
-            if (whole < jn) {
-                ipr__gtile last = t;
-                last.b = ws;
-                last.rb = g->nr;
-                last.c += whole;
-                g->block(last, im, jn - whole, packa);
+    for (j = 0; j < x->n; j += nb)
+        for (p = 0; p < x->k; p += kb) {
+            jn = IPR__MIN(nb, x->n - j);
+            t.k = IPR__MIN(kb, x->k - p);
+            t.acc = x->acc || p > 0;
+            whole = ipr__g_set_b(g, x, packb, p, j, jn, ws, &t);
+            for (i = 0; i < x->m; i += mb) {
+                im = IPR__MIN(mb, x->m - i);
+                t.a = x->a + i * x->ra + p * x->ca;
+                t.ra = x->ra;
+                t.ca = x->ca;
+                t.c = x->c + i * x->ldc + j;
+                if (packa) {
+                    ipr__g_pack_a(g, im, t.k, t.a, t.ra, t.ca, wa);
+                    t.a = wa;
+                    t.ra = 1;
+                }
+                if (whole) g->block(t, im, whole, packa);
+                if (whole < jn) {
+                    ipr__gtile last = t;
+                    last.b = ws;
+                    last.rb = g->nr;
+                    last.c += whole;
+                    g->block(last, im, jn - whole, packa);
+                }
             }
         }
-    }
 }
 
 /* A few columns leave most lanes idle: strips of the transposed product B^T A^T fill them instead. */
@@ -4046,15 +4484,25 @@ IPR__FN void ipr__g_thin(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
     ipr_index i, j, r, rows;
     ipr_real *c = x->c;
     ipr__gmul y;
-    y.m = x->n; y.k = x->k; y.acc = x->acc; y.pb = NULL; y.c = ws;
-    y.a = x->b; y.ra = x->cb; y.ca = x->rb; y.rb = x->ca; y.cb = x->ra;
+    y.m = x->n;
+    y.k = x->k;
+    y.acc = x->acc;
+    y.pb = NULL;
+    y.c = ws;
+    y.a = x->b;
+    y.ra = x->cb;
+    y.ca = x->rb;
+    y.rb = x->ca;
+    y.cb = x->ra;
     for (i = 0; i < x->m; i += rows, c += rows * x->ldc) {
         rows = IPR__MIN(x->m - i, IPR__GTHIN_ROWS);
         y.b = x->a + i * x->ra;
         y.n = y.ldc = rows;
-        for (j = 0; y.acc && j < y.m; j++) for (r = 0; r < rows; r++) ws[j * rows + r] = c[r * x->ldc + j];
+        for (j = 0; y.acc && j < y.m; j++)
+            for (r = 0; r < rows; r++) ws[j * rows + r] = c[r * x->ldc + j];
         ipr__g_blocks(g, &y, ws + IPR__GTHIN * IPR__GTHIN_ROWS);
-        for (j = 0; j < y.m; j++) for (r = 0; r < rows; r++) c[r * x->ldc + j] = ws[j * rows + r];
+        for (j = 0; j < y.m; j++)
+            for (r = 0; r < rows; r++) c[r * x->ldc + j] = ws[j * rows + r];
     }
 }
 
@@ -4070,35 +4518,56 @@ IPR__FN void ipr__g_drive(const ipr__gisa *g, const ipr__gmul *x, void *ws)
 
 /* The five functions of the kernel table, for one instruction set. */
 #define IPR__GEMM_TABLE(isa) \
-IPR__FN size_t ipr__gemm_ws_##isa(ipr_index m, ipr_index n, ipr_index k) \
-{ \
-    return ipr__g_ws(&ipr__gisa_##isa, m, n, k); \
-} \
-IPR__FN void ipr__gemm_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
-                             const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, \
-                             void *ws) \
-{ \
-    ipr__gmul x; \
-    x.m = m; x.n = n; x.k = k; x.a = a; x.ra = ra; x.ca = ca; x.b = b; x.rb = rb; x.cb = cb; x.pb = NULL; \
-    x.acc = acc; x.c = c; x.ldc = ldc; \
-    ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
-} \
-IPR__FN size_t ipr__pack_b_bytes_##isa(ipr_index k, ipr_index n) \
-{ \
-    return (size_t)(ipr__g_bsize(&ipr__gisa_##isa, k, n) + IPR__GSLACK) * sizeof(ipr_real); \
-} \
-IPR__FN void ipr__pack_b_##isa(ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb, void *out) \
-{ \
-    ipr__g_pack_b(&ipr__gisa_##isa, k, n, b, rb, cb, (ipr_real *)out); \
-} \
-IPR__FN void ipr__gemm_pb_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
-                                const void *pb, int acc, ipr_real *c, ipr_index ldc, void *ws) \
-{ \
-    ipr__gmul x; \
-    x.m = m; x.n = n; x.k = k; x.a = a; x.ra = ra; x.ca = ca; x.b = NULL; x.rb = x.cb = 0; x.acc = acc; x.c = c; \
-    x.ldc = ldc; x.pb = (const ipr_real *)pb; \
-    ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
-}
+    IPR__FN size_t ipr__gemm_ws_##isa(ipr_index m, ipr_index n, ipr_index k) \
+    { \
+        return ipr__g_ws(&ipr__gisa_##isa, m, n, k); \
+    } \
+    IPR__FN void ipr__gemm_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca, \
+                                 const ipr_real *b, ipr_index rb, ipr_index cb, int acc, ipr_real *c, ipr_index ldc, \
+                                 void *ws) \
+    { \
+        ipr__gmul x; \
+        x.m = m; \
+        x.n = n; \
+        x.k = k; \
+        x.a = a; \
+        x.ra = ra; \
+        x.ca = ca; \
+        x.b = b; \
+        x.rb = rb; \
+        x.cb = cb; \
+        x.pb = NULL; \
+        x.acc = acc; \
+        x.c = c; \
+        x.ldc = ldc; \
+        ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
+    } \
+    IPR__FN size_t ipr__pack_b_bytes_##isa(ipr_index k, ipr_index n) \
+    { \
+        return (size_t)(ipr__g_bsize(&ipr__gisa_##isa, k, n) + IPR__GSLACK) * sizeof(ipr_real); \
+    } \
+    IPR__FN void ipr__pack_b_##isa(ipr_index k, ipr_index n, const ipr_real *b, ipr_index rb, ipr_index cb, void *out) \
+    { \
+        ipr__g_pack_b(&ipr__gisa_##isa, k, n, b, rb, cb, (ipr_real *)out); \
+    } \
+    IPR__FN void ipr__gemm_pb_##isa(ipr_index m, ipr_index n, ipr_index k, const ipr_real *a, ipr_index ra, \
+                                    ipr_index ca, const void *pb, int acc, ipr_real *c, ipr_index ldc, void *ws) \
+    { \
+        ipr__gmul x; \
+        x.m = m; \
+        x.n = n; \
+        x.k = k; \
+        x.a = a; \
+        x.ra = ra; \
+        x.ca = ca; \
+        x.b = NULL; \
+        x.rb = x.cb = 0; \
+        x.acc = acc; \
+        x.c = c; \
+        x.ldc = ldc; \
+        x.pb = (const ipr_real *)pb; \
+        ipr__g_drive(&ipr__gisa_##isa, &x, ws); \
+    }
 
 IPR__GEMM_TABLE(portable)
 #if IPR__X86
@@ -4111,14 +4580,14 @@ IPR__GEMM_TABLE(neon)
 
 /* ---- threads ---- */
 
-#define IPR__GEMM_ITEM 1048576.0     /* multiply-adds that pay for waking a worker */
+#define IPR__GEMM_ITEM 1048576.0 /* multiply-adds that pay for waking a worker */
 
 typedef struct ipr__gemm_job {
     ipr_ctx *ctx;
     ipr_index m, n, k, ra, ca, rb, cb, ldc, mpart, npart;
     const ipr_real *a, *b;
     ipr_real *c;
-    int acc, across;            /* across: items per row of the grid of pieces of C */
+    int acc, across; /* across: items per row of the grid of pieces of C */
 } ipr__gemm_job;
 
 IPR__FN void ipr__gemm_item(void *arg, int item, int worker)
@@ -4145,16 +4614,32 @@ IPR__FN int ipr__gemm(ipr_ctx *c, ipr_index m, ipr_index n, ipr_index k, const i
         c->kern->gemm(m, n, k, a, ra, ca, b, rb, cb, acc, out, ldc, ipr__ws(c, 0));
         return 1;
     }
-    g.ctx = c; g.m = m; g.n = n; g.k = k; g.a = a; g.ra = ra; g.ca = ca; g.b = b; g.rb = rb; g.cb = cb;
-    g.acc = acc; g.c = out; g.ldc = ldc; g.mpart = m; g.npart = n; g.across = 1;
-    for (down = 1; down <= pieces; down++) {        /* the grid whose largest piece is least work */
+    g.ctx = c;
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    g.a = a;
+    g.ra = ra;
+    g.ca = ca;
+    g.b = b;
+    g.rb = rb;
+    g.cb = cb;
+    g.acc = acc;
+    g.c = out;
+    g.ldc = ldc;
+    g.mpart = m;
+    g.npart = n;
+    g.across = 1;
+    for (down = 1; down <= pieces; down++) { /* the grid whose largest piece is least work */
         const ipr_index across = pieces / down, mpart = (m + down - 1) / down;
         const ipr_index npart = ((n + across - 1) / across + 31) / 32 * 32;
         if (pieces % down) continue;
         cost = (double)mpart * (double)npart + 16 * ((double)mpart + (double)npart);
         if (down > 1 && cost >= best) continue;
         best = cost;
-        g.mpart = mpart; g.npart = npart; g.across = (int)across;
+        g.mpart = mpart;
+        g.npart = npart;
+        g.across = (int)across;
     }
     if (!ipr__scratch(c, c->kern->gemm_ws(g.mpart, g.npart, k))) return 0;
     ipr__par(c, pieces, ipr__gemm_item, &g);
@@ -4194,25 +4679,29 @@ enum { ipr__port_W = 16 / (int)sizeof(ipr_real) };
 #if IPR__VECEXT && (defined(__SSE2__) || defined(__aarch64__) || defined(__VSX__) || defined(__wasm_simd128__))
 typedef ipr_real ipr__port_t __attribute__((vector_size(16)));
 typedef ipr__pint ipr__port_i __attribute__((vector_size(16)));
-#define IPR__PORT_OP(name, op) IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t a, ipr__port_t b) { return a op b; }
+#define IPR__PORT_OP(name, op) \
+    IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t a, ipr__port_t b) { return a op b; }
 IPR__INLINE ipr__port_t ipr__port_lt(ipr__port_t a, ipr__port_t b, ipr__port_t x, ipr__port_t y)
 {
     ipr__port_i m = (ipr__port_i)(a < b);
     return (ipr__port_t)((m & (ipr__port_i)x) | (~m & (ipr__port_i)y));
 }
 #else
-typedef struct ipr__port_t { ipr_real v[16 / sizeof(ipr_real)]; } ipr__port_t;
+typedef struct ipr__port_t {
+    ipr_real v[16 / sizeof(ipr_real)];
+} ipr__port_t;
 #define IPR__PORT_OP(name, op) \
-IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t a, ipr__port_t b) \
-{ \
-    int i; \
-    for (i = 0; i < ipr__port_W; i++) a.v[i] = (ipr_real)(a.v[i] op b.v[i]); \
-    return a; \
-}
+    IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t a, ipr__port_t b) \
+    { \
+        int i; \
+        for (i = 0; i < ipr__port_W; i++) a.v[i] = (ipr_real)(a.v[i] op b.v[i]); \
+        return a; \
+    }
 IPR__INLINE ipr__port_t ipr__port_lt(ipr__port_t a, ipr__port_t b, ipr__port_t x, ipr__port_t y)
 {
     int i;
-    for (i = 0; i < ipr__port_W; i++) if (a.v[i] < b.v[i]) y.v[i] = x.v[i];
+    for (i = 0; i < ipr__port_W; i++)
+        if (a.v[i] < b.v[i]) y.v[i] = x.v[i];
     return y;
 }
 #endif
@@ -4226,7 +4715,10 @@ IPR__INLINE ipr__port_t ipr__port_ld(const ipr_real *p, ipr_index n)
     ipr__port_t r;
     ipr_real t[ipr__port_W];
     ipr_index i;
-    if (n == ipr__port_W) { ipr__copy(&r, p, sizeof r); return r; }
+    if (n == ipr__port_W) {
+        ipr__copy(&r, p, sizeof r);
+        return r;
+    }
     for (i = 0; i < ipr__port_W; i++) t[i] = i < n ? p[i] : IPR__R(0);
     ipr__copy(&r, t, sizeof r);
     return r;
@@ -4235,7 +4727,10 @@ IPR__INLINE void ipr__port_st(ipr_real *p, ipr__port_t v, ipr_index n)
 {
     ipr_real t[ipr__port_W];
     ipr_index i;
-    if (n == ipr__port_W) { ipr__copy(p, &v, sizeof v); return; }
+    if (n == ipr__port_W) {
+        ipr__copy(p, &v, sizeof v);
+        return;
+    }
     ipr__copy(t, &v, sizeof v);
     for (i = 0; i < n; i++) p[i] = t[i];
 }
@@ -4259,19 +4754,22 @@ IPR__INLINE ipr__port_t ipr__port_fnma(ipr__port_t a, ipr__port_t b, ipr__port_t
 
 /* One scalar function on every lane. */
 #define IPR__PORT_LANES(name, expr) \
-IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t v) \
-{ \
-    ipr_real t[ipr__port_W]; \
-    int i; \
-    ipr__copy(t, &v, sizeof v); \
-    for (i = 0; i < ipr__port_W; i++) { const ipr_real x = t[i]; t[i] = (expr); } \
-    ipr__copy(&v, t, sizeof v); \
-    return v; \
-}
+    IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t v) \
+    { \
+        ipr_real t[ipr__port_W]; \
+        int i; \
+        ipr__copy(t, &v, sizeof v); \
+        for (i = 0; i < ipr__port_W; i++) { \
+            const ipr_real x = t[i]; \
+            t[i] = (expr); \
+        } \
+        ipr__copy(&v, t, sizeof v); \
+        return v; \
+    }
 #if IPR__X86
 IPR__INLINE ipr__port_t ipr__port_sqrt(ipr__port_t v)
 {
-    __m128 m;       /* correctly rounded, as ipr__fsqrt */
+    __m128 m; /* correctly rounded, as ipr__fsqrt */
     ipr__copy(&m, &v, sizeof m);
     m = _mm_sqrt_ps(m);
     ipr__copy(&v, &m, sizeof m);
@@ -4299,15 +4797,18 @@ IPR__PORT_LANES(sigmoid, ipr__dsigmoid(x))
 #else
 /* Bits of lanes: sums and masks only, in unsigned arithmetic. */
 #define IPR__PORT_BITS(name, expr) \
-IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t v) \
-{ \
-    uint32_t t[4]; \
-    int i; \
-    ipr__copy(t, &v, sizeof v); \
-    for (i = 0; i < 4; i++) { const uint32_t x = t[i]; t[i] = (expr); } \
-    ipr__copy(&v, t, sizeof v); \
-    return v; \
-}
+    IPR__INLINE ipr__port_t ipr__port_##name(ipr__port_t v) \
+    { \
+        uint32_t t[4]; \
+        int i; \
+        ipr__copy(t, &v, sizeof v); \
+        for (i = 0; i < 4; i++) { \
+            const uint32_t x = t[i]; \
+            t[i] = (expr); \
+        } \
+        ipr__copy(&v, t, sizeof v); \
+        return v; \
+    }
 IPR__PORT_BITS(abs, x & 0x7fffffffu)
 IPR__PORT_BITS(two_bits, (x << 23) + 0x3f800000u)
 IPR__PORT_BITS(mant, (x & 0x007fffffu) | 0x3f800000u)
@@ -4358,7 +4859,10 @@ IPR__INLINE void ipr__neon_st(float *p, ipr__neon_t v, ipr_index n)
 {
     float t[4];
     ipr_index i;
-    if (n == 4) { vst1q_f32(p, v); return; }
+    if (n == 4) {
+        vst1q_f32(p, v);
+        return;
+    }
     vst1q_f32(t, v);
     for (i = 0; i < n; i++) p[i] = t[i];
 }
@@ -4440,8 +4944,8 @@ IPR__Y __m256 ipr__avx2_two(__m256 k)
 }
 IPR__Y __m256 ipr__avx2_ldexp(__m256 p, __m256 k)
 {
-    const __m256 h = _mm256_round_ps(_mm256_mul_ps(k, _mm256_set1_ps(0.5f)),
-                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 h =
+        _mm256_round_ps(_mm256_mul_ps(k, _mm256_set1_ps(0.5f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     return _mm256_mul_ps(_mm256_mul_ps(p, ipr__avx2_two(h)), ipr__avx2_two(_mm256_sub_ps(k, h)));
 }
 IPR__Y __m256 ipr__avx2_mant(__m256 x)
@@ -4501,320 +5005,338 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x) { return _mm512_maskz_getexp_ps(0xffff,
 
    expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23. */
 #define IPR__STAMP_FLOAT_MATH(V, T) \
-IPR__INLINE T V##_t V##_expm1_part(V##_t x, V##_t *k) \
-{ \
-    const V##_t magic = V##_set(12582912.0f); \
-    V##_t n = V##_sub(V##_fma(x, V##_set(1.44269504f), magic), magic); \
-    V##_t r = V##_fnma(n, V##_set(1.42860677e-06f), V##_fnma(n, V##_set(0.693145752f), x)); \
-    V##_t q = V##_fma(r, V##_set(0.00138934037695f), V##_set(0.00837027005761f)); \
-    q = V##_fma(r, q, V##_set(0.0416670903275f)); \
-    q = V##_fma(r, q, V##_set(0.166665060032f)); \
-    q = V##_fma(r, q, V##_set(0.499999981301f)); \
-    *k = n; \
-    return V##_fma(V##_mul(r, r), q, r); \
-} \
-/* Clamped so that k stays within ldexp's range; the order of operands lets NaN through. */ \
-IPR__INLINE T V##_t V##_exp(V##_t x) \
-{ \
-    const V##_t lo = V##_set(-104.0f), hi = V##_set(89.0f); \
-    V##_t k, p; \
-    x = V##_lt(hi, x, hi, x); \
-    x = V##_lt(x, lo, lo, x); \
-    p = V##_expm1_part(x, &k); \
-    return V##_ldexp(V##_add(V##_set(1.0f), p), k); \
-} \
-/* 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x), so that no digit is lost on either side */ \
-IPR__INLINE T V##_t V##_sigmoid(V##_t x) \
-{ \
-    const V##_t one = V##_set(1.0f), zero = V##_set(0.0f); \
-    const V##_t e = V##_exp(V##_sub(zero, V##_abs(x))); \
-    return V##_div(V##_lt(x, zero, e, one), V##_add(one, e)); \
-} \
-/* (e^2a - 1) / (e^2a + 1) for a = |x|: the difference e^2a - 1 = 2^k (e^r - 1) + (2^k - 1) is exact near 0; \
+    IPR__INLINE T V##_t V##_expm1_part(V##_t x, V##_t *k) \
+    { \
+        const V##_t magic = V##_set(12582912.0f); \
+        V##_t n = V##_sub(V##_fma(x, V##_set(1.44269504f), magic), magic); \
+        V##_t r = V##_fnma(n, V##_set(1.42860677e-06f), V##_fnma(n, V##_set(0.693145752f), x)); \
+        V##_t q = V##_fma(r, V##_set(0.00138934037695f), V##_set(0.00837027005761f)); \
+        q = V##_fma(r, q, V##_set(0.0416670903275f)); \
+        q = V##_fma(r, q, V##_set(0.166665060032f)); \
+        q = V##_fma(r, q, V##_set(0.499999981301f)); \
+        *k = n; \
+        return V##_fma(V##_mul(r, r), q, r); \
+    } \
+    /* Clamped so that k stays within ldexp's range; the order of operands lets NaN through. */ \
+    IPR__INLINE T V##_t V##_exp(V##_t x) \
+    { \
+        const V##_t lo = V##_set(-104.0f), hi = V##_set(89.0f); \
+        V##_t k, p; \
+        x = V##_lt(hi, x, hi, x); \
+        x = V##_lt(x, lo, lo, x); \
+        p = V##_expm1_part(x, &k); \
+        return V##_ldexp(V##_add(V##_set(1.0f), p), k); \
+    } \
+    /* 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x), so that no digit is lost on either side */ \
+    IPR__INLINE T V##_t V##_sigmoid(V##_t x) \
+    { \
+        const V##_t one = V##_set(1.0f), zero = V##_set(0.0f); \
+        const V##_t e = V##_exp(V##_sub(zero, V##_abs(x))); \
+        return V##_div(V##_lt(x, zero, e, one), V##_add(one, e)); \
+    } \
+    /* (e^2a - 1) / (e^2a + 1) for a = |x|: the difference e^2a - 1 = 2^k (e^r - 1) + (2^k - 1) is exact near 0; \
    1 from 10 on (from 9.02 in floats) */ \
-IPR__INLINE T V##_t V##_tanh(V##_t x) \
-{ \
-    const V##_t ten = V##_set(10.0f), one = V##_set(1.0f); \
-    V##_t a = V##_abs(x), k, s, t; \
-    a = V##_lt(ten, a, ten, a); \
-    t = V##_expm1_part(V##_add(a, a), &k); \
-    s = V##_two(k); \
-    t = V##_fma(s, t, V##_sub(s, one)); \
-    return V##_sign(V##_div(t, V##_add(t, V##_set(2.0f))), x); \
-} \
-/* x = m 2^e with m in [sqrt 1/2, sqrt 2), f = m - 1: log x = e ln 2 + f - f^2 / 2 + f^3 P(f) */ \
-IPR__INLINE T V##_t V##_log(V##_t x) \
-{ \
-    const V##_t one = V##_set(1.0f), zero = V##_set(0.0f), tiny = V##_set(1.17549435e-38f); \
-    const V##_t big = V##_set(3.40282347e+38f), half = V##_set(0.5f), inf = V##_div(one, zero); \
-    V##_t n = V##_lt(x, tiny, V##_mul(x, V##_set(8388608.0f)), x);      /* subnormals */ \
-    V##_t e = V##_sub(V##_expo(n), V##_lt(x, tiny, V##_set(23.0f), zero)); \
-    V##_t m = V##_mant(n), f, z, p, bad; \
-    const V##_t root = V##_set(1.41421354f); \
-    e = V##_lt(root, m, V##_add(e, one), e); \
-    f = V##_sub(V##_lt(root, m, V##_mul(m, half), m), one); \
-    z = V##_mul(f, f); \
-    p = V##_fma(f, V##_set(0.0693730623125f), V##_set(-0.118467434607f)); \
-    p = V##_fma(f, p, V##_set(0.118887973847f)); \
-    p = V##_fma(f, p, V##_set(-0.123774855941f)); \
-    p = V##_fma(f, p, V##_set(0.14217117589f)); \
-    p = V##_fma(f, p, V##_set(-0.166694837363f)); \
-    p = V##_fma(f, p, V##_set(0.200021872763f)); \
-    p = V##_fma(f, p, V##_set(-0.249999838449f)); \
-    p = V##_fma(f, p, V##_set(0.333333140401f)); \
-    p = V##_mul(V##_mul(z, f), p); \
-    p = V##_fma(e, V##_set(1.42860677e-06f), p); \
-    p = V##_fnma(half, z, p); \
-    p = V##_fma(e, V##_set(0.693145752f), V##_add(f, p)); \
-    bad = V##_lt(x, zero, V##_sub(inf, inf), V##_sub(x, inf));          /* negative: NaN; 0: -infinity; NaN */ \
-    return V##_lt(big, x, x, V##_lt(zero, x, p, bad)); \
-}
+    IPR__INLINE T V##_t V##_tanh(V##_t x) \
+    { \
+        const V##_t ten = V##_set(10.0f), one = V##_set(1.0f); \
+        V##_t a = V##_abs(x), k, s, t; \
+        a = V##_lt(ten, a, ten, a); \
+        t = V##_expm1_part(V##_add(a, a), &k); \
+        s = V##_two(k); \
+        t = V##_fma(s, t, V##_sub(s, one)); \
+        return V##_sign(V##_div(t, V##_add(t, V##_set(2.0f))), x); \
+    } \
+    /* x = m 2^e with m in [sqrt 1/2, sqrt 2), f = m - 1: log x = e ln 2 + f - f^2 / 2 + f^3 P(f) */ \
+    IPR__INLINE T V##_t V##_log(V##_t x) \
+    { \
+        const V##_t one = V##_set(1.0f), zero = V##_set(0.0f), tiny = V##_set(1.17549435e-38f); \
+        const V##_t big = V##_set(3.40282347e+38f), half = V##_set(0.5f), inf = V##_div(one, zero); \
+        V##_t n = V##_lt(x, tiny, V##_mul(x, V##_set(8388608.0f)), x); /* subnormals */ \
+        V##_t e = V##_sub(V##_expo(n), V##_lt(x, tiny, V##_set(23.0f), zero)); \
+        V##_t m = V##_mant(n), f, z, p, bad; \
+        const V##_t root = V##_set(1.41421354f); \
+        e = V##_lt(root, m, V##_add(e, one), e); \
+        f = V##_sub(V##_lt(root, m, V##_mul(m, half), m), one); \
+        z = V##_mul(f, f); \
+        p = V##_fma(f, V##_set(0.0693730623125f), V##_set(-0.118467434607f)); \
+        p = V##_fma(f, p, V##_set(0.118887973847f)); \
+        p = V##_fma(f, p, V##_set(-0.123774855941f)); \
+        p = V##_fma(f, p, V##_set(0.14217117589f)); \
+        p = V##_fma(f, p, V##_set(-0.166694837363f)); \
+        p = V##_fma(f, p, V##_set(0.200021872763f)); \
+        p = V##_fma(f, p, V##_set(-0.249999838449f)); \
+        p = V##_fma(f, p, V##_set(0.333333140401f)); \
+        p = V##_mul(V##_mul(z, f), p); \
+        p = V##_fma(e, V##_set(1.42860677e-06f), p); \
+        p = V##_fnma(half, z, p); \
+        p = V##_fma(e, V##_set(0.693145752f), V##_add(f, p)); \
+        bad = V##_lt(x, zero, V##_sub(inf, inf), V##_sub(x, inf)); /* negative: NaN; 0: -infinity; NaN */ \
+        return V##_lt(big, x, x, V##_lt(zero, x, p, bad)); \
+    }
 
 /* ---- loops over arrays ---- */
 
 #define IPR__STAMP_MAP1(V, S, T, name, expr) \
-IPR__FN T void ipr__##name##_##S(ipr_index n, const ipr_real *x, ipr_real *y) \
-{ \
-    ipr_index i; \
-    for (i = 0; i + V##_W <= n; i += V##_W) { const V##_t v = V##_ld(x + i, V##_W); V##_st(y + i, expr, V##_W); } \
-    if (i < n) { const V##_t v = V##_ld(x + i, n - i); V##_st(y + i, expr, n - i); } \
-}
+    IPR__FN T void ipr__##name##_##S(ipr_index n, const ipr_real *x, ipr_real *y) \
+    { \
+        ipr_index i; \
+        for (i = 0; i + V##_W <= n; i += V##_W) { \
+            const V##_t v = V##_ld(x + i, V##_W); \
+            V##_st(y + i, expr, V##_W); \
+        } \
+        if (i < n) { \
+            const V##_t v = V##_ld(x + i, n - i); \
+            V##_st(y + i, expr, n - i); \
+        } \
+    }
 /* acc: the old z takes part as w */
 #define IPR__STAMP_MAP2(V, S, T, name, acc, expr) \
-IPR__INLINE T void V##_##name##_n(const ipr_real *x, const ipr_real *y, ipr_real *z, ipr_index n) \
-{ \
-    const V##_t u = V##_ld(x, n), v = V##_ld(y, n), w = acc ? V##_ld(z, n) : u; \
-    (void)w; \
-    V##_st(z, expr, n); \
-} \
-IPR__FN T void ipr__v##name##_##S(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z) \
-{ \
-    ipr_index i; \
-    for (i = 0; i + V##_W <= n; i += V##_W) V##_##name##_n(x + i, y + i, z + i, V##_W); \
-    if (i < n) V##_##name##_n(x + i, y + i, z + i, n - i); \
-}
+    IPR__INLINE T void V##_##name##_n(const ipr_real *x, const ipr_real *y, ipr_real *z, ipr_index n) \
+    { \
+        const V##_t u = V##_ld(x, n), v = V##_ld(y, n), w = acc ? V##_ld(z, n) : u; \
+        (void)w; \
+        V##_st(z, expr, n); \
+    } \
+    IPR__FN T void ipr__v##name##_##S(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z) \
+    { \
+        ipr_index i; \
+        for (i = 0; i + V##_W <= n; i += V##_W) V##_##name##_n(x + i, y + i, z + i, V##_W); \
+        if (i < n) V##_##name##_n(x + i, y + i, z + i, n - i); \
+    }
 
 /* Reductions keep 2 V_W running lanes over blocks of 1024 elements, then halve the lanes, and add blocks as
    doubles: the order depends on n alone. */
 #define IPR__STAMP_REDUCE(V, S, T) \
-IPR__INLINE T ipr_real V##_hsum(V##_t v) \
-{ \
-    ipr_real t[V##_W]; \
-    int h, i; \
-    V##_st(t, v, V##_W); \
-    for (h = V##_W / 2; h > 0; h /= 2) for (i = 0; i < h; i++) t[i] = (ipr_real)(t[i] + t[i + h]); \
-    return t[0]; \
-} \
-IPR__INLINE T ipr_real V##_sum_block(ipr_index n, const ipr_real *x) \
-{ \
-    V##_t a = V##_set(0), b = a; \
-    ipr_index i; \
-    for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
-        a = V##_add(a, V##_ld(x + i, V##_W)); \
-        b = V##_add(b, V##_ld(x + i + V##_W, V##_W)); \
-    } \
-    if (i + V##_W <= n) { a = V##_add(a, V##_ld(x + i, V##_W)); i += V##_W; } \
-    if (i < n) b = V##_add(b, V##_ld(x + i, n - i)); \
-    return V##_hsum(V##_add(a, b)); \
-} \
-IPR__INLINE T ipr_real V##_dot_block(ipr_index n, const ipr_real *x, const ipr_real *y) \
-{ \
-    V##_t a = V##_set(0), b = a; \
-    ipr_index i; \
-    for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
-        a = V##_fma(V##_ld(x + i, V##_W), V##_ld(y + i, V##_W), a); \
-        b = V##_fma(V##_ld(x + i + V##_W, V##_W), V##_ld(y + i + V##_W, V##_W), b); \
-    } \
-    if (i + V##_W <= n) { a = V##_fma(V##_ld(x + i, V##_W), V##_ld(y + i, V##_W), a); i += V##_W; } \
-    if (i < n) b = V##_fma(V##_ld(x + i, n - i), V##_ld(y + i, n - i), b); \
-    return V##_hsum(V##_add(a, b)); \
-} \
-IPR__FN T ipr_real ipr__sum_##S(ipr_index n, const ipr_real *x) \
-{ \
-    double s = 0; \
-    ipr_index i; \
-    for (i = 0; i < n; i += 1024) s += (double)V##_sum_block(IPR__MIN(n - i, 1024), x + i); \
-    return (ipr_real)s; \
-} \
-IPR__FN T ipr_real ipr__dot_##S(ipr_index n, const ipr_real *x, const ipr_real *y) \
-{ \
-    double s = 0; \
-    ipr_index i; \
-    for (i = 0; i < n; i += 1024) s += (double)V##_dot_block(IPR__MIN(n - i, 1024), x + i, y + i); \
-    return (ipr_real)s; \
-} \
-IPR__FN T double ipr__sumsq_##S(ipr_index n, const ipr_real *x) \
-{ \
-    double s = 0; \
-    ipr_index i; \
-    for (i = 0; i < n; i += 1024) s += (double)V##_dot_block(IPR__MIN(n - i, 1024), x + i, x + i); \
-    return s; \
-} \
-IPR__FN T ipr_real ipr__maxv_##S(ipr_index n, const ipr_real *x) \
-{ \
-    const V##_t low = V##_div(V##_set(IPR__R(-1)), V##_set(0)); \
-    V##_t a = low, b = low; \
-    ipr_real t[V##_W], r; \
-    ipr_index i; \
-    for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
-        const V##_t u = V##_ld(x + i, V##_W), v = V##_ld(x + i + V##_W, V##_W); \
-        a = V##_lt(a, u, u, a); \
-        b = V##_lt(b, v, v, b); \
-    } \
-    V##_st(t, V##_lt(a, b, b, a), V##_W); \
-    r = t[0]; \
+    IPR__INLINE T ipr_real V##_hsum(V##_t v) \
     { \
-        int k; \
-        for (k = 1; k < V##_W; k++) if (t[k] > r) r = t[k]; \
+        ipr_real t[V##_W]; \
+        int h, i; \
+        V##_st(t, v, V##_W); \
+        for (h = V##_W / 2; h > 0; h /= 2) \
+            for (i = 0; i < h; i++) t[i] = (ipr_real)(t[i] + t[i + h]); \
+        return t[0]; \
     } \
-    for (; i < n; i++) if (x[i] > r) r = x[i]; \
-    return r; \
-} \
-/* Eight rows at a time over each vector of columns: every column is added in the order of rows. */ \
-IPR__INLINE T void V##_col_sum_n(ipr_index m, const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index n) \
-{ \
-    V##_t s = acc ? V##_ld(out, n) : V##_set(0); \
-    ipr_index i; \
-    for (i = 0; i < m; i++) s = V##_add(s, V##_ld(a + i * lda, n)); \
-    V##_st(out, s, n); \
-} \
-IPR__FN T void ipr__col_sum_##S(ipr_index m, ipr_index n, const ipr_real *a, ipr_index lda, int acc, ipr_real *out) \
-{ \
-    ipr_index i, j; \
-    if (m <= 0 && !acc) ipr__zero(out, (size_t)n * sizeof *out); \
-    for (i = 0; i < m; i += 8, acc = 1) { \
-        const ipr_real *r = a + i * lda; \
-        const ipr_index h = IPR__MIN(m - i, 8); \
-        for (j = 0; j + V##_W <= n; j += V##_W) V##_col_sum_n(h, r + j, lda, acc, out + j, V##_W); \
-        if (j < n) V##_col_sum_n(h, r + j, lda, acc, out + j, n - j); \
+    IPR__INLINE T ipr_real V##_sum_block(ipr_index n, const ipr_real *x) \
+    { \
+        V##_t a = V##_set(0), b = a; \
+        ipr_index i; \
+        for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
+            a = V##_add(a, V##_ld(x + i, V##_W)); \
+            b = V##_add(b, V##_ld(x + i + V##_W, V##_W)); \
+        } \
+        if (i + V##_W <= n) { \
+            a = V##_add(a, V##_ld(x + i, V##_W)); \
+            i += V##_W; \
+        } \
+        if (i < n) b = V##_add(b, V##_ld(x + i, n - i)); \
+        return V##_hsum(V##_add(a, b)); \
     } \
-}
+    IPR__INLINE T ipr_real V##_dot_block(ipr_index n, const ipr_real *x, const ipr_real *y) \
+    { \
+        V##_t a = V##_set(0), b = a; \
+        ipr_index i; \
+        for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
+            a = V##_fma(V##_ld(x + i, V##_W), V##_ld(y + i, V##_W), a); \
+            b = V##_fma(V##_ld(x + i + V##_W, V##_W), V##_ld(y + i + V##_W, V##_W), b); \
+        } \
+        if (i + V##_W <= n) { \
+            a = V##_fma(V##_ld(x + i, V##_W), V##_ld(y + i, V##_W), a); \
+            i += V##_W; \
+        } \
+        if (i < n) b = V##_fma(V##_ld(x + i, n - i), V##_ld(y + i, n - i), b); \
+        return V##_hsum(V##_add(a, b)); \
+    } \
+    IPR__FN T ipr_real ipr__sum_##S(ipr_index n, const ipr_real *x) \
+    { \
+        double s = 0; \
+        ipr_index i; \
+        for (i = 0; i < n; i += 1024) s += (double)V##_sum_block(IPR__MIN(n - i, 1024), x + i); \
+        return (ipr_real)s; \
+    } \
+    IPR__FN T ipr_real ipr__dot_##S(ipr_index n, const ipr_real *x, const ipr_real *y) \
+    { \
+        double s = 0; \
+        ipr_index i; \
+        for (i = 0; i < n; i += 1024) s += (double)V##_dot_block(IPR__MIN(n - i, 1024), x + i, y + i); \
+        return (ipr_real)s; \
+    } \
+    IPR__FN T double ipr__sumsq_##S(ipr_index n, const ipr_real *x) \
+    { \
+        double s = 0; \
+        ipr_index i; \
+        for (i = 0; i < n; i += 1024) s += (double)V##_dot_block(IPR__MIN(n - i, 1024), x + i, x + i); \
+        return s; \
+    } \
+    IPR__FN T ipr_real ipr__maxv_##S(ipr_index n, const ipr_real *x) \
+    { \
+        const V##_t low = V##_div(V##_set(IPR__R(-1)), V##_set(0)); \
+        V##_t a = low, b = low; \
+        ipr_real t[V##_W], r; \
+        ipr_index i; \
+        for (i = 0; i + 2 * V##_W <= n; i += 2 * V##_W) { \
+            const V##_t u = V##_ld(x + i, V##_W), v = V##_ld(x + i + V##_W, V##_W); \
+            a = V##_lt(a, u, u, a); \
+            b = V##_lt(b, v, v, b); \
+        } \
+        V##_st(t, V##_lt(a, b, b, a), V##_W); \
+        r = t[0]; \
+        { \
+            int k; \
+            for (k = 1; k < V##_W; k++) \
+                if (t[k] > r) r = t[k]; \
+        } \
+        for (; i < n; i++) \
+            if (x[i] > r) r = x[i]; \
+        return r; \
+    } \
+    /* Eight rows at a time over each vector of columns: every column is added in the order of rows. */ \
+    IPR__INLINE T void V##_col_sum_n(ipr_index m, const ipr_real *a, ipr_index lda, int acc, ipr_real *out, \
+                                     ipr_index n) \
+    { \
+        V##_t s = acc ? V##_ld(out, n) : V##_set(0); \
+        ipr_index i; \
+        for (i = 0; i < m; i++) s = V##_add(s, V##_ld(a + i * lda, n)); \
+        V##_st(out, s, n); \
+    } \
+    IPR__FN T void ipr__col_sum_##S(ipr_index m, ipr_index n, const ipr_real *a, ipr_index lda, int acc, \
+                                    ipr_real *out) \
+    { \
+        ipr_index i, j; \
+        if (m <= 0 && !acc) ipr__zero(out, (size_t)n * sizeof *out); \
+        for (i = 0; i < m; i += 8, acc = 1) { \
+            const ipr_real *r = a + i * lda; \
+            const ipr_index h = IPR__MIN(m - i, 8); \
+            for (j = 0; j + V##_W <= n; j += V##_W) V##_col_sum_n(h, r + j, lda, acc, out + j, V##_W); \
+            if (j < n) V##_col_sum_n(h, r + j, lda, acc, out + j, n - j); \
+        } \
+    }
 
 /* Each row: e^(x - max) / sum. Stored before they are summed, since unused lanes must not count. */
 #define IPR__STAMP_SOFTMAX(V, S, T) \
-IPR__FN T void ipr__softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-{ \
-    ipr_index i, j; \
-    for (i = 0; i < rows; i++, x += n, y += n) { \
-        const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-        V##_t s; \
-        for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, V##_W), top)), V##_W); \
-        if (j < n) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, n - j), top)), n - j); \
-        s = V##_set(ipr__sum_##S(n, y)); \
-        for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_div(V##_ld(y + j, V##_W), s), V##_W); \
-        if (j < n) V##_st(y + j, V##_div(V##_ld(y + j, n - j), s), n - j); \
-    } \
-} \
-/* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */ \
-IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-{ \
-    ipr_real t[256]; \
-    ipr_index i, j, q, m; \
-    for (i = 0; i < rows; i++, x += n, y += n) { \
-        const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-        V##_t s; \
-        double sum = 0; \
-        for (q = 0; q < n; q += m) { \
-            m = IPR__MIN(n - q, 256); \
-            for (j = 0; j + V##_W <= m; j += V##_W) \
-                V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
-            if (j < m) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, m - j), top)), m - j); \
-            sum += (double)ipr__sum_##S(m, t); \
+    IPR__FN T void ipr__softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
+    { \
+        ipr_index i, j; \
+        for (i = 0; i < rows; i++, x += n, y += n) { \
+            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
+            V##_t s; \
+            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, V##_W), top)), V##_W); \
+            if (j < n) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, n - j), top)), n - j); \
+            s = V##_set(ipr__sum_##S(n, y)); \
+            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_div(V##_ld(y + j, V##_W), s), V##_W); \
+            if (j < n) V##_st(y + j, V##_div(V##_ld(y + j, n - j), s), n - j); \
         } \
-        s = V##_log(V##_set((ipr_real)sum)); \
-        for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, V##_W), top), s), V##_W); \
-        if (j < n) V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, n - j), top), s), n - j); \
     } \
-}
+    /* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */ \
+    IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
+    { \
+        ipr_real t[256]; \
+        ipr_index i, j, q, m; \
+        for (i = 0; i < rows; i++, x += n, y += n) { \
+            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
+            V##_t s; \
+            double sum = 0; \
+            for (q = 0; q < n; q += m) { \
+                m = IPR__MIN(n - q, 256); \
+                for (j = 0; j + V##_W <= m; j += V##_W) \
+                    V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
+                if (j < m) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, m - j), top)), m - j); \
+                sum += (double)ipr__sum_##S(m, t); \
+            } \
+            s = V##_log(V##_set((ipr_real)sum)); \
+            for (j = 0; j + V##_W <= n; j += V##_W) \
+                V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, V##_W), top), s), V##_W); \
+            if (j < n) V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, n - j), top), s), n - j); \
+        } \
+    }
 
 /* ---- optimiser steps ---- */
 
 /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr / bias1 * m / (sqrt v / sqrt bias2 + eps) */
 #define IPR__STAMP_OPTIM(V, S, T) \
-IPR__INLINE T void V##_adam_n(ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr_real *k, \
-                              ipr_index n) \
-{ \
-    V##_t x = V##_ld(w, n), d = V##_mul(V##_ld(g, n), V##_set(k[0])), a, b; \
-    d = V##_fma(V##_set(k[1]), x, d); \
-    x = V##_fnma(V##_set(k[2]), x, x); \
-    a = V##_fma(V##_set(k[4]), d, V##_mul(V##_set(k[3]), V##_ld(m, n))); \
-    b = V##_fma(V##_mul(V##_set(k[6]), d), d, V##_mul(V##_set(k[5]), V##_ld(v, n))); \
-    V##_st(m, a, n); \
-    V##_st(v, b, n); \
-    b = V##_fma(V##_sqrt(b), V##_set(k[7]), V##_set(k[8])); \
-    V##_st(w, V##_fnma(V##_set(k[9]), V##_div(a, b), x), n); \
-} \
-IPR__FN T void ipr__adam_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, \
-                             const ipr__adam_args *p) \
-{ \
-    ipr_real k[10]; \
-    ipr_index i; \
-    k[0] = (ipr_real)p->grad_scale; \
-    k[1] = (ipr_real)p->decay_l2; \
-    k[2] = (ipr_real)(p->lr * p->decay_w); \
-    k[3] = (ipr_real)p->beta1; \
-    k[4] = (ipr_real)(1 - p->beta1); \
-    k[5] = (ipr_real)p->beta2; \
-    k[6] = (ipr_real)(1 - p->beta2); \
-    k[7] = (ipr_real)(1 / ipr__dsqrt(p->bias2)); \
-    k[8] = (ipr_real)p->eps; \
-    k[9] = (ipr_real)(p->lr / p->bias1); \
-    for (i = 0; i + V##_W <= n; i += V##_W) V##_adam_n(w + i, g + i, m + i, v + i, k, V##_W); \
-    if (i < n) V##_adam_n(w + i, g + i, m + i, v + i, k, n - i); \
-} \
-/* buf = momentum buf + (1 - dampening) g;  w -= lr (nesterov ? g + momentum buf : buf) */ \
-IPR__INLINE T void V##_sgd_n(ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p, \
-                             const ipr_real *k, ipr_index n) \
-{ \
-    V##_t x = V##_ld(w, n), d = V##_fma(V##_set(k[1]), x, V##_mul(V##_ld(g, n), V##_set(k[0]))), b; \
-    if (buf) { \
-        b = p->first ? d : V##_fma(V##_set(k[3]), d, V##_mul(V##_set(k[2]), V##_ld(buf, n))); \
-        V##_st(buf, b, n); \
-        d = p->nesterov ? V##_fma(V##_set(k[2]), b, d) : b; \
+    IPR__INLINE T void V##_adam_n(ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, const ipr_real *k, \
+                                  ipr_index n) \
+    { \
+        V##_t x = V##_ld(w, n), d = V##_mul(V##_ld(g, n), V##_set(k[0])), a, b; \
+        d = V##_fma(V##_set(k[1]), x, d); \
+        x = V##_fnma(V##_set(k[2]), x, x); \
+        a = V##_fma(V##_set(k[4]), d, V##_mul(V##_set(k[3]), V##_ld(m, n))); \
+        b = V##_fma(V##_mul(V##_set(k[6]), d), d, V##_mul(V##_set(k[5]), V##_ld(v, n))); \
+        V##_st(m, a, n); \
+        V##_st(v, b, n); \
+        b = V##_fma(V##_sqrt(b), V##_set(k[7]), V##_set(k[8])); \
+        V##_st(w, V##_fnma(V##_set(k[9]), V##_div(a, b), x), n); \
     } \
-    V##_st(w, V##_fnma(V##_set(k[4]), d, x), n); \
-} \
-IPR__FN T void ipr__sgd_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p) \
-{ \
-    ipr_real k[5]; \
-    ipr_index i; \
-    k[0] = (ipr_real)p->grad_scale; \
-    k[1] = (ipr_real)p->decay_l2; \
-    k[2] = (ipr_real)p->momentum; \
-    k[3] = (ipr_real)(1 - p->dampening); \
-    k[4] = (ipr_real)p->lr; \
-    for (i = 0; i + V##_W <= n; i += V##_W) V##_sgd_n(w + i, g + i, buf ? buf + i : NULL, p, k, V##_W); \
-    if (i < n) V##_sgd_n(w + i, g + i, buf ? buf + i : NULL, p, k, n - i); \
-}
+    IPR__FN T void ipr__adam_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *m, ipr_real *v, \
+                                 const ipr__adam_args *p) \
+    { \
+        ipr_real k[10]; \
+        ipr_index i; \
+        k[0] = (ipr_real)p->grad_scale; \
+        k[1] = (ipr_real)p->decay_l2; \
+        k[2] = (ipr_real)(p->lr * p->decay_w); \
+        k[3] = (ipr_real)p->beta1; \
+        k[4] = (ipr_real)(1 - p->beta1); \
+        k[5] = (ipr_real)p->beta2; \
+        k[6] = (ipr_real)(1 - p->beta2); \
+        k[7] = (ipr_real)(1 / ipr__dsqrt(p->bias2)); \
+        k[8] = (ipr_real)p->eps; \
+        k[9] = (ipr_real)(p->lr / p->bias1); \
+        for (i = 0; i + V##_W <= n; i += V##_W) V##_adam_n(w + i, g + i, m + i, v + i, k, V##_W); \
+        if (i < n) V##_adam_n(w + i, g + i, m + i, v + i, k, n - i); \
+    } \
+    /* buf = momentum buf + (1 - dampening) g;  w -= lr (nesterov ? g + momentum buf : buf) */ \
+    IPR__INLINE T void V##_sgd_n(ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p, \
+                                 const ipr_real *k, ipr_index n) \
+    { \
+        V##_t x = V##_ld(w, n), d = V##_fma(V##_set(k[1]), x, V##_mul(V##_ld(g, n), V##_set(k[0]))), b; \
+        if (buf) { \
+            b = p->first ? d : V##_fma(V##_set(k[3]), d, V##_mul(V##_set(k[2]), V##_ld(buf, n))); \
+            V##_st(buf, b, n); \
+            d = p->nesterov ? V##_fma(V##_set(k[2]), b, d) : b; \
+        } \
+        V##_st(w, V##_fnma(V##_set(k[4]), d, x), n); \
+    } \
+    IPR__FN T void ipr__sgd_##S(ipr_index n, ipr_real *w, const ipr_real *g, ipr_real *buf, const ipr__sgd_args *p) \
+    { \
+        ipr_real k[5]; \
+        ipr_index i; \
+        k[0] = (ipr_real)p->grad_scale; \
+        k[1] = (ipr_real)p->decay_l2; \
+        k[2] = (ipr_real)p->momentum; \
+        k[3] = (ipr_real)(1 - p->dampening); \
+        k[4] = (ipr_real)p->lr; \
+        for (i = 0; i + V##_W <= n; i += V##_W) V##_sgd_n(w + i, g + i, buf ? buf + i : NULL, p, k, V##_W); \
+        if (i < n) V##_sgd_n(w + i, g + i, buf ? buf + i : NULL, p, k, n - i); \
+    }
 
 #define IPR__STAMP_VEC(V, S, T) \
-IPR__STAMP_MAP1(V, S, T, vexp, V##_exp(v)) \
-IPR__STAMP_MAP1(V, S, T, vlog, V##_log(v)) \
-IPR__STAMP_MAP1(V, S, T, vsigmoid, V##_sigmoid(v)) \
-IPR__STAMP_MAP1(V, S, T, vtanh, V##_tanh(v)) \
-IPR__STAMP_MAP2(V, S, T, add, 0, V##_add(u, v)) \
-IPR__STAMP_MAP2(V, S, T, sub, 0, V##_sub(u, v)) \
-IPR__STAMP_MAP2(V, S, T, mul, 0, V##_mul(u, v)) \
-IPR__STAMP_MAP2(V, S, T, div, 0, V##_div(u, v)) \
-IPR__STAMP_MAP2(V, S, T, fma_acc, 1, V##_fma(u, v, w)) \
-IPR__FN T void ipr__axpy_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y) \
-{ \
-    const V##_t k = V##_set(a); \
-    ipr_index i; \
-    for (i = 0; i + V##_W <= n; i += V##_W) \
-        V##_st(y + i, V##_fma(k, V##_ld(x + i, V##_W), V##_ld(y + i, V##_W)), V##_W); \
-    if (i < n) V##_st(y + i, V##_fma(k, V##_ld(x + i, n - i), V##_ld(y + i, n - i)), n - i); \
-} \
-IPR__FN T void ipr__scale_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y) \
-{ \
-    const V##_t k = V##_set(a); \
-    ipr_index i; \
-    for (i = 0; i + V##_W <= n; i += V##_W) V##_st(y + i, V##_mul(k, V##_ld(x + i, V##_W)), V##_W); \
-    if (i < n) V##_st(y + i, V##_mul(k, V##_ld(x + i, n - i)), n - i); \
-} \
-IPR__STAMP_REDUCE(V, S, T) \
-IPR__STAMP_SOFTMAX(V, S, T) \
-IPR__STAMP_OPTIM(V, S, T)
+    IPR__STAMP_MAP1(V, S, T, vexp, V##_exp(v)) \
+    IPR__STAMP_MAP1(V, S, T, vlog, V##_log(v)) \
+    IPR__STAMP_MAP1(V, S, T, vsigmoid, V##_sigmoid(v)) \
+    IPR__STAMP_MAP1(V, S, T, vtanh, V##_tanh(v)) \
+    IPR__STAMP_MAP2(V, S, T, add, 0, V##_add(u, v)) \
+    IPR__STAMP_MAP2(V, S, T, sub, 0, V##_sub(u, v)) \
+    IPR__STAMP_MAP2(V, S, T, mul, 0, V##_mul(u, v)) \
+    IPR__STAMP_MAP2(V, S, T, div, 0, V##_div(u, v)) \
+    IPR__STAMP_MAP2(V, S, T, fma_acc, 1, V##_fma(u, v, w)) \
+    IPR__FN T void ipr__axpy_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y) \
+    { \
+        const V##_t k = V##_set(a); \
+        ipr_index i; \
+        for (i = 0; i + V##_W <= n; i += V##_W) \
+            V##_st(y + i, V##_fma(k, V##_ld(x + i, V##_W), V##_ld(y + i, V##_W)), V##_W); \
+        if (i < n) V##_st(y + i, V##_fma(k, V##_ld(x + i, n - i), V##_ld(y + i, n - i)), n - i); \
+    } \
+    IPR__FN T void ipr__scale_##S(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y) \
+    { \
+        const V##_t k = V##_set(a); \
+        ipr_index i; \
+        for (i = 0; i + V##_W <= n; i += V##_W) V##_st(y + i, V##_mul(k, V##_ld(x + i, V##_W)), V##_W); \
+        if (i < n) V##_st(y + i, V##_mul(k, V##_ld(x + i, n - i)), n - i); \
+    } \
+    IPR__STAMP_REDUCE(V, S, T) \
+    IPR__STAMP_SOFTMAX(V, S, T) \
+    IPR__STAMP_OPTIM(V, S, T)
 
 #define IPR__NO_TGT
 #if !IPR_REAL_IS_DOUBLE
@@ -4863,131 +5385,132 @@ IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
     } while (0)
 
 #define IPR__STAMP_RNN(V, S, T) \
-/* the sum before a gate's activation: W x + W h + b of gate block q */ \
-IPR__INLINE T V##_t V##_gate_sum(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
-{ \
-    const V##_t x = V##_ld(s->xg + r * s->ld_xg + j, n), h = V##_ld(s->hg + r * s->ld_hg + j, n); \
-    return V##_add(V##_add(x, h), V##_ld(s->bias + j, n)); \
-} \
-/* y, gated h and the optional gate output of one vector */ \
-IPR__INLINE T void V##_state_out(const ipr__rnn_step *s, ipr_index r, ipr_index j, V##_t h, V##_t gate, ipr_index n) \
-{ \
-    const ipr_index at = r * s->hidden + j; \
-    if (s->y) V##_st(s->y + at, h, n); \
-    if (s->gate_out) V##_st(s->gate_out + at, gate, n); \
-    V##_st(s->h + at, s->gk ? V##_mul(h, V##_ld(s->gk + j, n)) : h, n); \
-} \
-IPR__INLINE T V##_t V##_prev(const ipr_real *p, ipr_index at, const ipr_real *gate, ipr_index j, ipr_index n) \
-{ \
-    const V##_t v = V##_ld(p + at, n); \
-    return gate ? V##_mul(v, V##_ld(gate + j, n)) : v; \
-} \
-IPR__INLINE T void V##_lstm_fwd_n(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
-{ \
-    const ipr_index H = s->hidden; \
-    const V##_t i = V##_sigmoid(V##_gate_sum(s, r, j, n)); \
-    const V##_t f = V##_sigmoid(V##_gate_sum(s, r, j + H, n)); \
-    const V##_t g = V##_tanh(V##_gate_sum(s, r, j + 2 * H, n)); \
-    const V##_t o = V##_sigmoid(V##_gate_sum(s, r, j + 3 * H, n)); \
-    const V##_t c = V##_fma(f, V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n), V##_mul(i, g)); \
-    V##_st(s->c + r * H + j, c, n); \
-    if (s->gates) { \
-        ipr_real *a = s->gates + 4 * r * H + j; \
-        IPR__FETCH4(a, H, 1); \
-        V##_st(a, i, n); \
-        V##_st(a + H, f, n); \
-        V##_st(a + 2 * H, g, n); \
-        V##_st(a + 3 * H, o, n); \
+    /* the sum before a gate's activation: W x + W h + b of gate block q */ \
+    IPR__INLINE T V##_t V##_gate_sum(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
+    { \
+        const V##_t x = V##_ld(s->xg + r * s->ld_xg + j, n), h = V##_ld(s->hg + r * s->ld_hg + j, n); \
+        return V##_add(V##_add(x, h), V##_ld(s->bias + j, n)); \
     } \
-    V##_state_out(s, r, j, V##_mul(o, V##_tanh(c)), f, n); \
-} \
-/* xg [n r z], hg [r z n], bias and gates [n r z nh] */ \
-IPR__INLINE T void V##_gru_fwd_n(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
-{ \
-    const ipr_index H = s->hidden; \
-    const ipr_real *x = s->xg + r * s->ld_xg + j, *h = s->hg + r * s->ld_hg + j, *b = s->bias + j; \
-    const V##_t rt = V##_sigmoid(V##_add(V##_add(V##_ld(x + H, n), V##_ld(h, n)), V##_ld(b + H, n))); \
-    const V##_t z = V##_sigmoid(V##_add(V##_add(V##_ld(x + 2 * H, n), V##_ld(h + H, n)), V##_ld(b + 2 * H, n))); \
-    const V##_t nh = V##_add(V##_ld(h + 2 * H, n), V##_ld(b + 3 * H, n)); \
-    const V##_t nt = V##_tanh(V##_fma(rt, nh, V##_add(V##_ld(x, n), V##_ld(b, n)))); \
-    const V##_t hp = V##_ld(s->h_prev + r * s->ld_prev + j, n); \
-    if (s->gates) { \
-        ipr_real *a = s->gates + 4 * r * H + j; \
-        IPR__FETCH4(a, H, 1); \
-        V##_st(a, nt, n); \
-        V##_st(a + H, rt, n); \
-        V##_st(a + 2 * H, z, n); \
-        V##_st(a + 3 * H, nh, n); \
+    /* y, gated h and the optional gate output of one vector */ \
+    IPR__INLINE T void V##_state_out(const ipr__rnn_step *s, ipr_index r, ipr_index j, V##_t h, V##_t gate, \
+                                     ipr_index n) \
+    { \
+        const ipr_index at = r * s->hidden + j; \
+        if (s->y) V##_st(s->y + at, h, n); \
+        if (s->gate_out) V##_st(s->gate_out + at, gate, n); \
+        V##_st(s->h + at, s->gk ? V##_mul(h, V##_ld(s->gk + j, n)) : h, n); \
     } \
-    V##_state_out(s, r, j, V##_fma(z, V##_sub(hp, nt), nt), rt, n); \
-} \
-/* Gradient of the ungated h: through the gate, plus y's. dgk collects what the gate row gets. */ \
-IPR__INLINE T V##_t V##_dh_in(const ipr__rnn_back *s, ipr_index at, ipr_index j, V##_t dh, ipr_index n) \
-{ \
-    const V##_t g = s->gk ? V##_mul(dh, V##_ld(s->gk + j, n)) : dh; \
-    return s->dy ? V##_add(g, V##_ld(s->dy + at, n)) : g; \
-} \
-/* a (1 - a) d: through a sigmoid */ \
-IPR__INLINE T V##_t V##_dsigmoid(V##_t a, V##_t d) { return V##_mul(V##_mul(a, V##_sub(V##_set(1), a)), d); } \
-/* (1 - a^2) d: through a tanh */ \
-IPR__INLINE T V##_t V##_dtanh_(V##_t a, V##_t d) { return V##_mul(V##_fnma(a, a, V##_set(1)), d); } \
-IPR__INLINE T void V##_lstm_bwd_n(const ipr__rnn_back *s, ipr_index r, ipr_index j, ipr_index n) \
-{ \
-    const ipr_index H = s->hidden, at = r * H + j; \
-    const ipr_real *a = s->gates + 4 * r * H + j; \
-    ipr_real *d = s->dg + 4 * r * H + j; \
-    const V##_t i = V##_ld(a, n), f = V##_ld(a + H, n), g = V##_ld(a + 2 * H, n), o = V##_ld(a + 3 * H, n); \
-    const V##_t c = V##_ld(s->c + at, n), tc = V##_tanh(c); \
-    const V##_t cp = V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n); \
-    const V##_t dhs = V##_ld(s->dh + at, n), dcs = V##_ld(s->dc + at, n), dh = V##_dh_in(s, at, j, dhs, n); \
-    const V##_t dcu = s->gk ? V##_mul(dcs, V##_ld(s->gk + j, n)) : dcs; \
-    const V##_t dc = V##_fma(V##_mul(dh, o), V##_fnma(tc, tc, V##_set(1)), dcu); \
-    V##_t df = V##_mul(dc, cp); \
-    IPR__FETCH4(a, H, 0); \
-    IPR__FETCH(s->c + at + H, 0); \
-    if (s->dgate_out) df = V##_add(df, V##_ld(s->dgate_out + at, n)); \
-    if (s->dgk) V##_st(s->dgk + j, V##_fma(dcs, c, V##_fma(dhs, V##_mul(o, tc), V##_ld(s->dgk + j, n))), n); \
-    V##_st(d, V##_dsigmoid(i, V##_mul(dc, g)), n); \
-    V##_st(d + H, V##_dsigmoid(f, df), n); \
-    V##_st(d + 2 * H, V##_dtanh_(g, V##_mul(dc, i)), n); \
-    V##_st(d + 3 * H, V##_dsigmoid(o, V##_mul(dh, tc)), n); \
-    V##_st(s->dc + at, V##_mul(dc, f), n); \
-} \
-IPR__INLINE T void V##_gru_bwd_n(const ipr__rnn_back *s, ipr_index r, ipr_index j, ipr_index n) \
-{ \
-    const ipr_index H = s->hidden, at = r * H + j; \
-    const ipr_real *a = s->gates + 4 * r * H + j; \
-    ipr_real *d = s->dg + 4 * r * H + j; \
-    const V##_t nt = V##_ld(a, n), rt = V##_ld(a + H, n), z = V##_ld(a + 2 * H, n), nh = V##_ld(a + 3 * H, n); \
-    const V##_t hp = V##_ld(s->h_prev + r * s->ld_prev + j, n), back = V##_sub(hp, nt); \
-    const V##_t dhs = V##_ld(s->dh + at, n), dh = V##_dh_in(s, at, j, dhs, n); \
-    const V##_t dn = V##_dtanh_(nt, V##_fnma(z, dh, dh)); \
-    V##_t dr = V##_mul(dn, nh); \
-    IPR__FETCH4(a, H, 0); \
-    if (s->dgate_out) dr = V##_add(dr, V##_ld(s->dgate_out + at, n)); \
-    if (s->dgk) V##_st(s->dgk + j, V##_fma(dhs, V##_fma(z, back, nt), V##_ld(s->dgk + j, n)), n); \
-    V##_st(d, dn, n); \
-    V##_st(d + H, V##_dsigmoid(rt, dr), n); \
-    V##_st(d + 2 * H, V##_dsigmoid(z, V##_mul(dh, back)), n); \
-    V##_st(d + 3 * H, V##_mul(dn, rt), n); \
-    V##_st(s->dh + at, V##_mul(dh, z), n); \
-} \
-IPR__STAMP_RNN_ROWS(V, S, T, lstm_fwd, ipr__rnn_step) \
-IPR__STAMP_RNN_ROWS(V, S, T, lstm_bwd, ipr__rnn_back) \
-IPR__STAMP_RNN_ROWS(V, S, T, gru_fwd, ipr__rnn_step) \
-IPR__STAMP_RNN_ROWS(V, S, T, gru_bwd, ipr__rnn_back)
+    IPR__INLINE T V##_t V##_prev(const ipr_real *p, ipr_index at, const ipr_real *gate, ipr_index j, ipr_index n) \
+    { \
+        const V##_t v = V##_ld(p + at, n); \
+        return gate ? V##_mul(v, V##_ld(gate + j, n)) : v; \
+    } \
+    IPR__INLINE T void V##_lstm_fwd_n(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
+    { \
+        const ipr_index H = s->hidden; \
+        const V##_t i = V##_sigmoid(V##_gate_sum(s, r, j, n)); \
+        const V##_t f = V##_sigmoid(V##_gate_sum(s, r, j + H, n)); \
+        const V##_t g = V##_tanh(V##_gate_sum(s, r, j + 2 * H, n)); \
+        const V##_t o = V##_sigmoid(V##_gate_sum(s, r, j + 3 * H, n)); \
+        const V##_t c = V##_fma(f, V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n), V##_mul(i, g)); \
+        V##_st(s->c + r * H + j, c, n); \
+        if (s->gates) { \
+            ipr_real *a = s->gates + 4 * r * H + j; \
+            IPR__FETCH4(a, H, 1); \
+            V##_st(a, i, n); \
+            V##_st(a + H, f, n); \
+            V##_st(a + 2 * H, g, n); \
+            V##_st(a + 3 * H, o, n); \
+        } \
+        V##_state_out(s, r, j, V##_mul(o, V##_tanh(c)), f, n); \
+    } \
+    /* xg [n r z], hg [r z n], bias and gates [n r z nh] */ \
+    IPR__INLINE T void V##_gru_fwd_n(const ipr__rnn_step *s, ipr_index r, ipr_index j, ipr_index n) \
+    { \
+        const ipr_index H = s->hidden; \
+        const ipr_real *x = s->xg + r * s->ld_xg + j, *h = s->hg + r * s->ld_hg + j, *b = s->bias + j; \
+        const V##_t rt = V##_sigmoid(V##_add(V##_add(V##_ld(x + H, n), V##_ld(h, n)), V##_ld(b + H, n))); \
+        const V##_t z = V##_sigmoid(V##_add(V##_add(V##_ld(x + 2 * H, n), V##_ld(h + H, n)), V##_ld(b + 2 * H, n))); \
+        const V##_t nh = V##_add(V##_ld(h + 2 * H, n), V##_ld(b + 3 * H, n)); \
+        const V##_t nt = V##_tanh(V##_fma(rt, nh, V##_add(V##_ld(x, n), V##_ld(b, n)))); \
+        const V##_t hp = V##_ld(s->h_prev + r * s->ld_prev + j, n); \
+        if (s->gates) { \
+            ipr_real *a = s->gates + 4 * r * H + j; \
+            IPR__FETCH4(a, H, 1); \
+            V##_st(a, nt, n); \
+            V##_st(a + H, rt, n); \
+            V##_st(a + 2 * H, z, n); \
+            V##_st(a + 3 * H, nh, n); \
+        } \
+        V##_state_out(s, r, j, V##_fma(z, V##_sub(hp, nt), nt), rt, n); \
+    } \
+    /* Gradient of the ungated h: through the gate, plus y's. dgk collects what the gate row gets. */ \
+    IPR__INLINE T V##_t V##_dh_in(const ipr__rnn_back *s, ipr_index at, ipr_index j, V##_t dh, ipr_index n) \
+    { \
+        const V##_t g = s->gk ? V##_mul(dh, V##_ld(s->gk + j, n)) : dh; \
+        return s->dy ? V##_add(g, V##_ld(s->dy + at, n)) : g; \
+    } \
+    /* a (1 - a) d: through a sigmoid */ \
+    IPR__INLINE T V##_t V##_dsigmoid(V##_t a, V##_t d) { return V##_mul(V##_mul(a, V##_sub(V##_set(1), a)), d); } \
+    /* (1 - a^2) d: through a tanh */ \
+    IPR__INLINE T V##_t V##_dtanh_(V##_t a, V##_t d) { return V##_mul(V##_fnma(a, a, V##_set(1)), d); } \
+    IPR__INLINE T void V##_lstm_bwd_n(const ipr__rnn_back *s, ipr_index r, ipr_index j, ipr_index n) \
+    { \
+        const ipr_index H = s->hidden, at = r * H + j; \
+        const ipr_real *a = s->gates + 4 * r * H + j; \
+        ipr_real *d = s->dg + 4 * r * H + j; \
+        const V##_t i = V##_ld(a, n), f = V##_ld(a + H, n), g = V##_ld(a + 2 * H, n), o = V##_ld(a + 3 * H, n); \
+        const V##_t c = V##_ld(s->c + at, n), tc = V##_tanh(c); \
+        const V##_t cp = V##_prev(s->c_prev, r * s->ld_prev + j, s->c_gate, j, n); \
+        const V##_t dhs = V##_ld(s->dh + at, n), dcs = V##_ld(s->dc + at, n), dh = V##_dh_in(s, at, j, dhs, n); \
+        const V##_t dcu = s->gk ? V##_mul(dcs, V##_ld(s->gk + j, n)) : dcs; \
+        const V##_t dc = V##_fma(V##_mul(dh, o), V##_fnma(tc, tc, V##_set(1)), dcu); \
+        V##_t df = V##_mul(dc, cp); \
+        IPR__FETCH4(a, H, 0); \
+        IPR__FETCH(s->c + at + H, 0); \
+        if (s->dgate_out) df = V##_add(df, V##_ld(s->dgate_out + at, n)); \
+        if (s->dgk) V##_st(s->dgk + j, V##_fma(dcs, c, V##_fma(dhs, V##_mul(o, tc), V##_ld(s->dgk + j, n))), n); \
+        V##_st(d, V##_dsigmoid(i, V##_mul(dc, g)), n); \
+        V##_st(d + H, V##_dsigmoid(f, df), n); \
+        V##_st(d + 2 * H, V##_dtanh_(g, V##_mul(dc, i)), n); \
+        V##_st(d + 3 * H, V##_dsigmoid(o, V##_mul(dh, tc)), n); \
+        V##_st(s->dc + at, V##_mul(dc, f), n); \
+    } \
+    IPR__INLINE T void V##_gru_bwd_n(const ipr__rnn_back *s, ipr_index r, ipr_index j, ipr_index n) \
+    { \
+        const ipr_index H = s->hidden, at = r * H + j; \
+        const ipr_real *a = s->gates + 4 * r * H + j; \
+        ipr_real *d = s->dg + 4 * r * H + j; \
+        const V##_t nt = V##_ld(a, n), rt = V##_ld(a + H, n), z = V##_ld(a + 2 * H, n), nh = V##_ld(a + 3 * H, n); \
+        const V##_t hp = V##_ld(s->h_prev + r * s->ld_prev + j, n), back = V##_sub(hp, nt); \
+        const V##_t dhs = V##_ld(s->dh + at, n), dh = V##_dh_in(s, at, j, dhs, n); \
+        const V##_t dn = V##_dtanh_(nt, V##_fnma(z, dh, dh)); \
+        V##_t dr = V##_mul(dn, nh); \
+        IPR__FETCH4(a, H, 0); \
+        if (s->dgate_out) dr = V##_add(dr, V##_ld(s->dgate_out + at, n)); \
+        if (s->dgk) V##_st(s->dgk + j, V##_fma(dhs, V##_fma(z, back, nt), V##_ld(s->dgk + j, n)), n); \
+        V##_st(d, dn, n); \
+        V##_st(d + H, V##_dsigmoid(rt, dr), n); \
+        V##_st(d + 2 * H, V##_dsigmoid(z, V##_mul(dh, back)), n); \
+        V##_st(d + 3 * H, V##_mul(dn, rt), n); \
+        V##_st(s->dh + at, V##_mul(dh, z), n); \
+    } \
+    IPR__STAMP_RNN_ROWS(V, S, T, lstm_fwd, ipr__rnn_step) \
+    IPR__STAMP_RNN_ROWS(V, S, T, lstm_bwd, ipr__rnn_back) \
+    IPR__STAMP_RNN_ROWS(V, S, T, gru_fwd, ipr__rnn_step) \
+    IPR__STAMP_RNN_ROWS(V, S, T, gru_bwd, ipr__rnn_back)
 
 /* The local copy tells the compiler that stores do not change the description. */
 #define IPR__STAMP_RNN_ROWS(V, S, T, name, type) \
-IPR__FN T void ipr__##name##_##S(const type *step) \
-{ \
-    const type s = *step; \
-    ipr_index r, j; \
-    for (r = 0; r < s.rows; r++) { \
-        for (j = 0; j + V##_W <= s.hidden; j += V##_W) V##_##name##_n(&s, r, j, V##_W); \
-        if (j < s.hidden) V##_##name##_n(&s, r, j, s.hidden - j); \
-    } \
-}
+    IPR__FN T void ipr__##name##_##S(const type *step) \
+    { \
+        const type s = *step; \
+        ipr_index r, j; \
+        for (r = 0; r < s.rows; r++) { \
+            for (j = 0; j + V##_W <= s.hidden; j += V##_W) V##_##name##_n(&s, r, j, V##_W); \
+            if (j < s.hidden) V##_##name##_n(&s, r, j, s.hidden - j); \
+        } \
+    }
 
 IPR__STAMP_RNN(ipr__port, portable, IPR__NO_TGT)
 #if IPR__NEON
@@ -5001,23 +5524,27 @@ IPR__STAMP_RNN(ipr__avx512, avx512, IPR__TGT_AVX512)
 /* ---- the sequence ---- */
 
 /* A right-hand matrix, packed when enough rows will use it. */
-typedef struct ipr__mat { const ipr_real *b; ipr_index k, n, rb, cb; void *packed; } ipr__mat;
+typedef struct ipr__mat {
+    const ipr_real *b;
+    ipr_index k, n, rb, cb;
+    void *packed;
+} ipr__mat;
 
 /* A whole recurrent call. Rows of x: T x Bx. Rows of states: T x B, B = Bx, or 2 Bx when dual: rows b and
    b + Bx then read the same x. Pointers may be NULL as noted. */
 typedef struct ipr__rnn {
-    int gru, dual, keep;                        /* keep: history for backward */
+    int gru, dual, keep; /* keep: history for backward */
     ipr_index T, Bx, B, I, H;
-    ipr_index gate_from, Tk;                    /* rows >= gate_from are gated at steps < Tk */
+    ipr_index gate_from, Tk; /* rows >= gate_from are gated at steps < Tk */
     const ipr_real *x, *w_ih, *w_hh;
     const ipr_real *h0, *c0, *b_ih, *b_hh, *gk; /* NULL: zeros; gk NULL: no gate */
     ipr_real *h_n, *c_n;                        /* out [B,H]; c_n: LSTM */
     ipr_real *y, *gate_out;                     /* out [T,B,H] or NULL */
     /* filled by ipr__rnn_forward, in the step arena */
-    ipr_real *gates;                            /* kept: [T,B,4H], LSTM [i f g o], GRU [n r z nh] */
-    ipr_real *hs, *cs;                          /* states [T,B,H]: h after the gate, c before it; or one [B,H] */
-    ipr_index hs_step, cs_step;                 /* reals between t and t + 1 */
-    ipr_real *zeros;                            /* [4H] */
+    ipr_real *gates;            /* kept: [T,B,4H], LSTM [i f g o], GRU [n r z nh] */
+    ipr_real *hs, *cs;          /* states [T,B,H]: h after the gate, c before it; or one [B,H] */
+    ipr_index hs_step, cs_step; /* reals between t and t + 1 */
+    ipr_real *zeros;            /* [4H] */
 } ipr__rnn;
 
 /* Gradients to add to, each NULL when nobody wants it, and those that arrive (NULL: none). */
@@ -5049,7 +5576,11 @@ IPR__FN ipr_real *ipr__rnn_reals(ipr_ctx *c, ipr_index a, ipr_index b, ipr_index
 IPR__FN int ipr__mat_make(ipr_ctx *c, ipr__mat *m, ipr_index rows, const ipr_real *b, ipr_index k, ipr_index n,
                           ipr_index rb, ipr_index cb)
 {
-    m->b = b; m->k = k; m->n = n; m->rb = rb; m->cb = cb;
+    m->b = b;
+    m->k = k;
+    m->n = n;
+    m->rb = rb;
+    m->cb = cb;
     m->packed = NULL;
     if (rows < 16) return 1;
     m->packed = ipr__arena_get(&c->step, c->kern->pack_b_bytes(k, n));
@@ -5078,7 +5609,9 @@ IPR__FN ipr_index ipr__rnn_cut(const ipr__rnn *r, int slice, int slices)
 }
 
 /* Rows of one worker: [lo, hi) of Bx, in both halves when dual. */
-typedef struct ipr__rnn_slice { ipr_index lo, hi; } ipr__rnn_slice;
+typedef struct ipr__rnn_slice {
+    ipr_index lo, hi;
+} ipr__rnn_slice;
 
 IPR__FN ipr__rnn_slice ipr__rnn_slice_of(const ipr__rnn *r, int slice, int slices)
 {
@@ -5111,17 +5644,17 @@ IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, const ipr__rnn_slice *s, ipr
 
 /* ---- forward ---- */
 
-enum { IPR__RNN_TILE = 64 };     /* rows whose W_hh h is worked on at a time */
+enum { IPR__RNN_TILE = 64 }; /* rows whose W_hh h is worked on at a time */
 
 typedef struct ipr__rnn_fwd {
     const ipr__rnn *r;
     const ipr__kern *k;
     ipr_ctx *c;
-    ipr__mat in[2], rec;        /* GRU: in[0] the n gate, in[1] r and z */
-    ipr_index t0, t1;           /* chunk of steps */
-    ipr_real *xg;               /* W_ih x of the chunk, LSTM [i f g o], GRU [n r z] */
-    size_t hg_bytes;            /* front of a worker's scratch: W_hh h of one step of a tile of rows */
-    ipr_real *bias;             /* [4H] in the order of gates */
+    ipr__mat in[2], rec; /* GRU: in[0] the n gate, in[1] r and z */
+    ipr_index t0, t1;    /* chunk of steps */
+    ipr_real *xg;        /* W_ih x of the chunk, LSTM [i f g o], GRU [n r z] */
+    size_t hg_bytes;     /* front of a worker's scratch: W_hh h of one step of a tile of rows */
+    ipr_real *bias;      /* [4H] in the order of gates */
     int slices;
 } ipr__rnn_fwd;
 
@@ -5224,7 +5757,10 @@ IPR__FN int ipr__rnn_memory(ipr_ctx *c, ipr__rnn *r)
     r->cs_step = r->keep ? n : 0;
     if (r->y && !ipr__rnn_gated(r)) r->hs = r->y;
     else if (r->keep) r->hs = ipr__rnn_reals(c, r->T, r->B, H);
-    else { r->hs = r->h_n; r->hs_step = 0; }
+    else {
+        r->hs = r->h_n;
+        r->hs_step = 0;
+    }
     if (!r->gru) r->cs = r->keep ? ipr__rnn_reals(c, r->T, r->B, H) : r->c_n;
     if (r->keep) r->gates = ipr__rnn_reals(c, r->T, r->B, 4 * H);
     r->zeros = ipr__rnn_reals(c, 4, H, 1);
@@ -5260,8 +5796,8 @@ IPR__FN int ipr__rnn_fwd_mats(ipr_ctx *c, ipr__rnn_fwd *f)
     const ipr_index H = r->H, I = r->I, rows = r->T * r->Bx;
     int ok = ipr__mat_make(c, &f->rec, r->T * r->B, r->w_hh, H, ipr__rnn_gates(r), 1, H);
     if (!r->gru) return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih, I, 4 * H, 1, I);
-    return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih + 2 * H * I, I, H, 1, I)
-              && ipr__mat_make(c, &f->in[1], rows, r->w_ih, I, 2 * H, 1, I);
+    return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih + 2 * H * I, I, H, 1, I) &&
+           ipr__mat_make(c, &f->in[1], rows, r->w_ih, I, 2 * H, 1, I);
 }
 
 /* 1 when done; 0 when memory is out (the context has the error). */
@@ -5297,13 +5833,13 @@ typedef struct ipr__rnn_bwd {
     const ipr__rnn_grads *g;
     const ipr__kern *k;
     ipr_ctx *c;
-    ipr__mat in[2], rec;        /* of W_ih for dx (GRU: [0] the n gate, [1] r and z), of W_hh for dh */
-    ipr_index t0, t1;           /* chunk of steps */
-    ipr_real *dg;               /* gradients of the gates' sums in the chunk [steps,B,4H], rows as r->gates */
-    ipr_real *dgx;              /* of rows of x [steps,Bx,4H]: dg itself, or the halves' sum when dual */
-    ipr_real *dh, *dc;          /* gradients of the gated states [B,H] */
-    ipr_real *dbias;            /* [4H] */
-    ipr_real *dgk;              /* by step and group of rows [min(T,Tk), groups, H], or NULL */
+    ipr__mat in[2], rec; /* of W_ih for dx (GRU: [0] the n gate, [1] r and z), of W_hh for dh */
+    ipr_index t0, t1;    /* chunk of steps */
+    ipr_real *dg;        /* gradients of the gates' sums in the chunk [steps,B,4H], rows as r->gates */
+    ipr_real *dgx;       /* of rows of x [steps,Bx,4H]: dg itself, or the halves' sum when dual */
+    ipr_real *dh, *dc;   /* gradients of the gated states [B,H] */
+    ipr_real *dbias;     /* [4H] */
+    ipr_real *dgk;       /* by step and group of rows [min(T,Tk), groups, H], or NULL */
     ipr_index groups;
     int slices;
 } ipr__rnn_bwd;
@@ -5465,8 +6001,8 @@ IPR__FN int ipr__rnn_bwd_mats(ipr_ctx *c, ipr__rnn_bwd *b)
     int ok = ipr__mat_make(c, &b->rec, r->T * r->B, r->w_hh, ipr__rnn_gates(r), H, H, 1);
     if (!b->g->x) return ok;
     if (!r->gru) return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih, 4 * H, I, I, 1);
-    return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih + 2 * H * I, H, I, I, 1)
-              && ipr__mat_make(c, &b->in[1], rows, r->w_ih, 2 * H, I, I, 1);
+    return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih + 2 * H * I, H, I, I, 1) &&
+           ipr__mat_make(c, &b->in[1], rows, r->w_ih, 2 * H, I, I, 1);
 }
 
 /* Memory of backward for chunks of so many steps; 0: none left. */
@@ -5521,16 +6057,33 @@ IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grad
 #define IPR__KERN_RNN(S) ipr__lstm_fwd_##S, ipr__lstm_bwd_##S, ipr__gru_fwd_##S, ipr__gru_bwd_##S
 #endif
 #define IPR__KERN_TABLE(S, id) \
-static const ipr__kern ipr__kern_##S = { \
-    id, \
-    ipr__gemm_ws_##S, ipr__gemm_##S, ipr__pack_b_bytes_##S, ipr__pack_b_##S, ipr__gemm_pb_##S, \
-    ipr__vexp_##S, ipr__vlog_##S, ipr__vsigmoid_##S, ipr__vtanh_##S, \
-    ipr__vadd_##S, ipr__vsub_##S, ipr__vmul_##S, ipr__vdiv_##S, ipr__vfma_acc_##S, \
-    ipr__axpy_##S, ipr__scale_##S, ipr__softmax_rows_##S, ipr__log_softmax_rows_##S, \
-    ipr__sum_##S, ipr__dot_##S, ipr__sumsq_##S, ipr__maxv_##S, ipr__col_sum_##S, \
-    ipr__adam_##S, ipr__sgd_##S, \
-    IPR__KERN_RNN(S) \
-};
+    static const ipr__kern ipr__kern_##S = {id, \
+                                            ipr__gemm_ws_##S, \
+                                            ipr__gemm_##S, \
+                                            ipr__pack_b_bytes_##S, \
+                                            ipr__pack_b_##S, \
+                                            ipr__gemm_pb_##S, \
+                                            ipr__vexp_##S, \
+                                            ipr__vlog_##S, \
+                                            ipr__vsigmoid_##S, \
+                                            ipr__vtanh_##S, \
+                                            ipr__vadd_##S, \
+                                            ipr__vsub_##S, \
+                                            ipr__vmul_##S, \
+                                            ipr__vdiv_##S, \
+                                            ipr__vfma_acc_##S, \
+                                            ipr__axpy_##S, \
+                                            ipr__scale_##S, \
+                                            ipr__softmax_rows_##S, \
+                                            ipr__log_softmax_rows_##S, \
+                                            ipr__sum_##S, \
+                                            ipr__dot_##S, \
+                                            ipr__sumsq_##S, \
+                                            ipr__maxv_##S, \
+                                            ipr__col_sum_##S, \
+                                            ipr__adam_##S, \
+                                            ipr__sgd_##S, \
+                                            IPR__KERN_RNN(S)};
 IPR__KERN_TABLE(portable, IPR_ISA_PORTABLE)
 #if IPR__NEON
 IPR__KERN_TABLE(neon, IPR_ISA_NEON)
@@ -5562,17 +6115,17 @@ IPR__FN const ipr__kern *ipr__kern_for(int isa)
    Hands up: ipr__temp*, ipr__view, ipr__rd/wr, ipr__grad_acc, ipr__grad_of, ipr__in, ipr__shape. */
 
 typedef struct ipr__store {
-    void *data;             /* ipr_real or int32_t */
-    ipr_real *grad;         /* same count as data; NULL until something arrives */
-    ipr_real *grad_mem;     /* its memory, kept when the gradient is cleared */
+    void *data;         /* ipr_real or int32_t */
+    ipr_real *grad;     /* same count as data; NULL until something arrives */
+    ipr_real *grad_mem; /* its memory, kept when the gradient is cleared */
     ipr_index n;
-    ipr__arena *arena;      /* where grad comes from: the step's or the parameter set's */
-    void *device;           /* floor 14: the backend's side of this store */
+    ipr__arena *arena; /* where grad comes from: the step's or the parameter set's */
+    void *device;      /* floor 14: the backend's side of this store */
     uint8_t type, leaf, needs, host_valid;
 } ipr__store;
 
 struct ipr_tensor {
-    ipr__store *s;          /* NULL: poison */
+    ipr__store *s; /* NULL: poison */
     ipr_index off, n;
     ipr_index dim[IPR_MAX_RANK], stride[IPR_MAX_RANK];
     int rank, contig;
@@ -5598,7 +6151,9 @@ IPR__FN const char *ipr__shape(const ipr_tensor *t, char buf[96])
     int i;
     if (ipr_is_poison(t)) return "poison";
     if (t->rank == 0) return "scalar";
-    x.buf = buf; x.cap = 96; x.len = 0;
+    x.buf = buf;
+    x.cap = 96;
+    x.len = 0;
     for (i = 0; i < t->rank; i++) {
         if (i) ipr__text_c(&x, 'x');
         ipr__text_i(&x, t->dim[i]);
@@ -5611,7 +6166,10 @@ IPR__FN const char *ipr__shape(const ipr_tensor *t, char buf[96])
 IPR__FN int ipr__in(ipr_ctx *c, const char *fn, const char *arg, const ipr_tensor *t)
 {
     if (!c) return 0;
-    if (!t) { (void)ipr__fail(c, IPR_E_ARG, fn, "%s is NULL; pass a tensor", arg); return 0; }
+    if (!t) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "%s is NULL; pass a tensor", arg);
+        return 0;
+    }
     return t->s != NULL;
 }
 
@@ -5642,7 +6200,10 @@ IPR__FN int ipr__shape_count(ipr_ctx *c, const char *fn, int rank, const ipr_ind
         (void)ipr__fail(c, IPR_E_SHAPE, fn, "rank %d: 0..%d are supported", rank, (int)IPR_MAX_RANK);
         return 0;
     }
-    if (rank && !dims) { (void)ipr__fail(c, IPR_E_ARG, fn, "dims is NULL; pass %d sizes", rank); return 0; }
+    if (rank && !dims) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "dims is NULL; pass %d sizes", rank);
+        return 0;
+    }
     for (i = 0; i < rank; i++) {
         if (dims[i] <= 0) {
             (void)ipr__fail(c, IPR_E_SHAPE, fn, "size %I in dimension %d; every size must be at least 1", dims[i], i);
@@ -5704,13 +6265,16 @@ IPR__FN ipr_tensor *ipr__temp1(ipr_ctx *c, ipr_index d0) { return ipr__temp(c, 1
 IPR__FN ipr_tensor *ipr__temp2(ipr_ctx *c, ipr_index d0, ipr_index d1)
 {
     ipr_index d[2];
-    d[0] = d0; d[1] = d1;
+    d[0] = d0;
+    d[1] = d1;
     return ipr__temp(c, 2, d);
 }
 IPR__FN ipr_tensor *ipr__temp3(ipr_ctx *c, ipr_index d0, ipr_index d1, ipr_index d2)
 {
     ipr_index d[3];
-    d[0] = d0; d[1] = d1; d[2] = d2;
+    d[0] = d0;
+    d[1] = d1;
+    d[2] = d2;
     return ipr__temp(c, 3, d);
 }
 
@@ -5731,7 +6295,10 @@ IPR_API ipr_tensor *ipr_new_i32(ipr_ctx *c, int rank, const ipr_index *dims)
 IPR_API ipr_tensor *ipr_from(ipr_ctx *c, int rank, const ipr_index *dims, const ipr_real *src)
 {
     ipr_tensor *t;
-    if (c && !src) { (void)ipr__fail(c, IPR_E_ARG, "ipr_from", "src is NULL; pass the elements"); return ipr__poison(c); }
+    if (c && !src) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_from", "src is NULL; pass the elements");
+        return ipr__poison(c);
+    }
     t = c ? ipr__make(c, &c->step, "ipr_from", IPR_T_REAL, rank, dims) : NULL;
     if (!ipr_is_poison(t)) ipr__copy(t->s->data, src, (size_t)t->n * sizeof(ipr_real));
     return t;
@@ -5740,7 +6307,10 @@ IPR_API ipr_tensor *ipr_from(ipr_ctx *c, int rank, const ipr_index *dims, const 
 IPR_API ipr_tensor *ipr_from_i32(ipr_ctx *c, int rank, const ipr_index *dims, const int32_t *src)
 {
     ipr_tensor *t;
-    if (c && !src) { (void)ipr__fail(c, IPR_E_ARG, "ipr_from_i32", "src is NULL; pass the elements"); return ipr__poison(c); }
+    if (c && !src) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_from_i32", "src is NULL; pass the elements");
+        return ipr__poison(c);
+    }
     t = c ? ipr__make(c, &c->step, "ipr_from_i32", IPR_T_I32, rank, dims) : NULL;
     if (!ipr_is_poison(t)) ipr__copy(t->s->data, src, (size_t)t->n * 4);
     return t;
@@ -5760,11 +6330,15 @@ IPR__FN int ipr__mappable(ipr_ctx *c, const char *fn, const ipr_tensor *t, int t
 {
     if (!ipr__in(c, fn, "the tensor", t)) return 0;
     if (t->s->type != type) {
-        (void)ipr__fail(c, IPR_E_ARG, fn, type == IPR_T_REAL ? "the tensor holds int32; use the _i32 call"
-                                                              : "the tensor holds reals; use the call without _i32");
+        (void)ipr__fail(c, IPR_E_ARG, fn,
+                        type == IPR_T_REAL ? "the tensor holds int32; use the _i32 call"
+                                           : "the tensor holds reals; use the call without _i32");
         return 0;
     }
-    if (!t->contig) { (void)ipr__fail(c, IPR_E_ARG, fn, "a strided view has no contiguous elements; use ipr_contiguous first"); return 0; }
+    if (!t->contig) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "a strided view has no contiguous elements; use ipr_contiguous first");
+        return 0;
+    }
     return 1;
 }
 
@@ -5774,7 +6348,7 @@ IPR_API const ipr_real *ipr_read(ipr_ctx *c, const ipr_tensor *t)
 }
 IPR_API ipr_real *ipr_write(ipr_ctx *c, ipr_tensor *t, int keep)
 {
-    (void)keep;   /* a hint for backends: without it nothing is copied from the device first */
+    (void)keep; /* a hint for backends: without it nothing is copied from the device first */
     return ipr__mappable(c, "ipr_write", t, IPR_T_REAL) ? ipr__wr(t) : NULL;
 }
 IPR_API const int32_t *ipr_read_i32(ipr_ctx *c, const ipr_tensor *t)
@@ -5791,7 +6365,10 @@ IPR_API ipr_real ipr_item(ipr_ctx *c, const ipr_tensor *t)
 {
     char s[96];
     if (!ipr__in_real(c, "ipr_item", "the tensor", t)) return 0;
-    if (t->n != 1) { (void)ipr__fail(c, IPR_E_SHAPE, "ipr_item", "%s has %I elements; one is needed", ipr__shape(t, s), t->n); return 0; }
+    if (t->n != 1) {
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_item", "%s has %I elements; one is needed", ipr__shape(t, s), t->n);
+        return 0;
+    }
     return ipr__rd(t)[0];
 }
 
@@ -5800,7 +6377,8 @@ IPR__FN ipr_real *ipr__grad_acc(ipr_ctx *c, ipr_tensor *t)
 {
     if (!ipr__needs(t) || c->err) return NULL;
     if (!t->s->grad) {
-        if (!t->s->grad_mem) t->s->grad_mem = (ipr_real *)ipr__arena_get(t->s->arena, (size_t)t->s->n * sizeof(ipr_real));
+        if (!t->s->grad_mem)
+            t->s->grad_mem = (ipr_real *)ipr__arena_get(t->s->arena, (size_t)t->s->n * sizeof(ipr_real));
         t->s->grad = t->s->grad_mem;
         if (!t->s->grad) return NULL;
         ipr__zero(t->s->grad, (size_t)t->s->n * sizeof(ipr_real));
@@ -5808,7 +6386,10 @@ IPR__FN ipr_real *ipr__grad_acc(ipr_ctx *c, ipr_tensor *t)
     return t->s->grad + t->off;
 }
 
-IPR__FN const ipr_real *ipr__grad_of(const ipr_tensor *t) { return t && t->s && t->s->grad ? t->s->grad + t->off : NULL; }
+IPR__FN const ipr_real *ipr__grad_of(const ipr_tensor *t)
+{
+    return t && t->s && t->s->grad ? t->s->grad + t->off : NULL;
+}
 
 IPR_API const ipr_real *ipr_grad(ipr_ctx *c, const ipr_tensor *t)
 {
@@ -5851,7 +6432,11 @@ IPR__FN ipr_index ipr__next_off(const ipr_tensor *t, ipr_index at[IPR_MAX_RANK],
 
 /* ---- named parameters ---- */
 
-typedef struct ipr__named { struct ipr__named *next; ipr_tensor *t; char *name; } ipr__named;
+typedef struct ipr__named {
+    struct ipr__named *next;
+    ipr_tensor *t;
+    char *name;
+} ipr__named;
 
 struct ipr_params {
     ipr_ctx *c;
@@ -5883,7 +6468,8 @@ IPR_API ipr_tensor *ipr_params_find(const ipr_params *p, const char *name)
 {
     const ipr__named *k;
     if (!p || !name) return NULL;
-    for (k = p->first; k; k = k->next) if (ipr__streq(k->name, name)) return k->t;
+    for (k = p->first; k; k = k->next)
+        if (ipr__streq(k->name, name)) return k->t;
     return NULL;
 }
 
@@ -5894,8 +6480,14 @@ IPR_API ipr_tensor *ipr_param(ipr_params *p, const char *name, int rank, const i
     ipr_tensor *t;
     size_t len;
     if (!p) return NULL;
-    if (!name || !*name) { (void)ipr__fail(c, IPR_E_ARG, "ipr_param", "the name is empty; give every parameter one"); return ipr__poison(c); }
-    if (ipr_params_find(p, name)) { (void)ipr__fail(c, IPR_E_ARG, "ipr_param", "\"%s\" exists already; names must differ", name); return ipr__poison(c); }
+    if (!name || !*name) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_param", "the name is empty; give every parameter one");
+        return ipr__poison(c);
+    }
+    if (ipr_params_find(p, name)) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_param", "\"%s\" exists already; names must differ", name);
+        return ipr__poison(c);
+    }
     t = ipr__make(c, &p->arena, "ipr_param", IPR_T_REAL, rank, dims);
     if (ipr_is_poison(t)) return t;
     len = ipr__strlen(name) + 1;
@@ -5938,21 +6530,24 @@ IPR_API ipr_index ipr_params_elements(const ipr_params *p)
 {
     const ipr__named *k;
     ipr_index n = 0;
-    if (p) for (k = p->first; k; k = k->next) n += k->t->n;
+    if (p)
+        for (k = p->first; k; k = k->next) n += k->t->n;
     return n;
 }
 
 IPR_API void ipr_params_zero_grad(ipr_params *p)
 {
     ipr__named *k;
-    if (p) for (k = p->first; k; k = k->next) k->t->s->grad = NULL;    /* PyTorch's None: zeroed again when one arrives */
+    if (p)
+        for (k = p->first; k; k = k->next) k->t->s->grad = NULL; /* PyTorch's None: zeroed again when one arrives */
 }
 
 IPR__FN int ipr__same_shape(const ipr_tensor *a, const ipr_tensor *b)
 {
     int i;
     if (a->rank != b->rank) return 0;
-    for (i = 0; i < a->rank; i++) if (a->dim[i] != b->dim[i]) return 0;
+    for (i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return 0;
     return 1;
 }
 
@@ -5963,12 +6558,14 @@ IPR_API int ipr_params_copy(ipr_params *dst, const ipr_params *src)
     char s1[96], s2[96];
     if (!dst || !src) return ipr__fail(c, IPR_E_ARG, "ipr_params_copy", "a parameter set is NULL");
     if (dst->count != src->count)
-        return ipr__fail(c, IPR_E_SHAPE, "ipr_params_copy", "%d parameters into %d; the sets must agree", src->count, dst->count);
+        return ipr__fail(c, IPR_E_SHAPE, "ipr_params_copy", "%d parameters into %d; the sets must agree", src->count,
+                         dst->count);
     for (k = src->first; k; k = k->next) {
         const ipr_tensor *t = ipr_params_find(dst, k->name);
         if (!t) return ipr__fail(c, IPR_E_MISSING, "ipr_params_copy", "the target has no \"%s\"", k->name);
         if (!ipr__same_shape(t, k->t))
-            return ipr__fail(c, IPR_E_SHAPE, "ipr_params_copy", "\"%s\" is %s, the target's is %s", k->name, ipr__shape(k->t, s1), ipr__shape(t, s2));
+            return ipr__fail(c, IPR_E_SHAPE, "ipr_params_copy", "\"%s\" is %s, the target's is %s", k->name,
+                             ipr__shape(k->t, s1), ipr__shape(t, s2));
     }
     for (k = src->first; k; k = k->next)
         ipr__copy(ipr_params_find(dst, k->name)->s->data, k->t->s->data, (size_t)k->t->n * sizeof(ipr_real));
@@ -5982,7 +6579,10 @@ IPR_API ipr_params *ipr_params_clone(const ipr_params *p)
     if (!p || !(q = ipr_params_new(p->c))) return NULL;
     for (k = p->first; k; k = k->next) {
         ipr_tensor *t = ipr_param(q, k->name, k->t->rank, k->t->dim);
-        if (ipr_is_poison(t)) { ipr_params_free(q); return NULL; }
+        if (ipr_is_poison(t)) {
+            ipr_params_free(q);
+            return NULL;
+        }
         ipr__copy(t->s->data, k->t->s->data, (size_t)t->n * sizeof(ipr_real));
     }
     return q;
@@ -5997,11 +6597,14 @@ IPR_API ipr_params *ipr_params_clone(const ipr_params *p)
 
 struct ipr__node;
 typedef void (*ipr__backward_fn)(ipr_ctx *c, struct ipr__node *n);
-typedef struct ipr__op { const char *name; ipr__backward_fn backward; } ipr__op;
+typedef struct ipr__op {
+    const char *name;
+    ipr__backward_fn backward;
+} ipr__op;
 typedef struct ipr__node {
     const ipr__op *op;
     ipr_tensor **in, **out;
-    void *aux;              /* what backward needs */
+    void *aux; /* what backward needs */
     int nin, nout;
 } ipr__node;
 
@@ -6010,15 +6613,16 @@ IPR__FN int ipr__recording(ipr_ctx *c, ipr_tensor *const *in, int nin)
 {
     int i;
     if (!c || c->no_grad) return 0;
-    for (i = 0; i < nin; i++) if (ipr__needs(in[i])) return 1;
+    for (i = 0; i < nin; i++)
+        if (ipr__needs(in[i])) return 1;
     return 0;
 }
 
 IPR__FN void *ipr__keep(ipr_ctx *c, size_t bytes) { return ipr__arena_get(&c->step, bytes); }
 
 /* Appends a node and marks the outputs as needing gradients; NULL when memory is out. */
-IPR__FN ipr__node *ipr__record_op(ipr_ctx *c, const ipr__op *op, int nin, ipr_tensor *const *in,
-                                  int nout, ipr_tensor *const *out, size_t aux_bytes)
+IPR__FN ipr__node *ipr__record_op(ipr_ctx *c, const ipr__op *op, int nin, ipr_tensor *const *in, int nout,
+                                  ipr_tensor *const *out, size_t aux_bytes)
 {
     const size_t head = IPR__ROUND64(sizeof(ipr__node) + (size_t)(nin + nout) * sizeof(ipr_tensor *));
     ipr__node *n;
@@ -6044,7 +6648,10 @@ IPR__FN ipr__node *ipr__record_op(ipr_ctx *c, const ipr__op *op, int nin, ipr_te
     for (i = 0; i < nin; i++) n->in[i] = in[i];
     for (i = 0; i < nout; i++) {
         n->out[i] = out[i];
-        if (out[i]) { out[i]->s->leaf = 0; out[i]->s->needs = 1; }
+        if (out[i]) {
+            out[i]->s->leaf = 0;
+            out[i]->s->needs = 1;
+        }
     }
     c->nodes[c->nnodes++] = n;
     c->stats.nodes++;
@@ -6060,11 +6667,17 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
     if (!c) return IPR_E_ARG;
     if (c->err) return c->err;
     if (!ipr__in_real(c, "ipr_backward", "loss", loss))
-        return c->err ? c->err : ipr__fail(c, IPR_E_STATE, "ipr_backward", "the loss is poison: an error before it was cleared");
-    if (loss->n != 1) return ipr__fail(c, IPR_E_SHAPE, "ipr_backward", "the loss is %s; reduce it to one element first", ipr__shape(loss, s));
+        return c->err ? c->err
+                      : ipr__fail(c, IPR_E_STATE, "ipr_backward", "the loss is poison: an error before it was cleared");
+    if (loss->n != 1)
+        return ipr__fail(c, IPR_E_SHAPE, "ipr_backward", "the loss is %s; reduce it to one element first",
+                         ipr__shape(loss, s));
     if (!ipr__finite_real(ipr__rd(loss)[0]))
-        return ipr__fail(c, IPR_E_NUMERIC, "ipr_backward", "the loss is %g; look for NaN in weights or inputs, or lower the learning rate", (double)ipr__rd(loss)[0]);
-    if (!ipr__needs(loss)) return ipr__fail(c, IPR_E_STATE, "ipr_backward", "the loss depends on nothing that requires a gradient");
+        return ipr__fail(c, IPR_E_NUMERIC, "ipr_backward",
+                         "the loss is %g; look for NaN in weights or inputs, or lower the learning rate",
+                         (double)ipr__rd(loss)[0]);
+    if (!ipr__needs(loss))
+        return ipr__fail(c, IPR_E_STATE, "ipr_backward", "the loss depends on nothing that requires a gradient");
     if (!loss->s->leaf && c->nnodes == 0)
         return ipr__fail(c, IPR_E_STATE, "ipr_backward", "this loss was gone through already; build it again");
     g = ipr__grad_acc(c, loss);
@@ -6072,11 +6685,12 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
     g[0] += IPR__R(1);
     for (i = c->nnodes - 1; i >= 0; i--) {
         ipr__node *n = c->nodes[i];
-        for (k = 0; k < n->nout; k++) if (ipr__grad_of(n->out[k])) break;
+        for (k = 0; k < n->nout; k++)
+            if (ipr__grad_of(n->out[k])) break;
         if (k < n->nout) n->op->backward(c, n);
         if (c->err) return c->err;
     }
-    c->nnodes = 0;   /* the history is used up, as in every eager tape */
+    c->nnodes = 0; /* the history is used up, as in every eager tape */
     return IPR_OK;
 }
 
@@ -6089,15 +6703,22 @@ IPR_API void ipr_step_end(ipr_ctx *c)
     c->draw_no = 0;
 }
 
-IPR_API void ipr_set_training(ipr_ctx *c, int yes) { if (c) c->training = yes != 0; }
-IPR_API void ipr_no_grad(ipr_ctx *c, int yes) { if (c) c->no_grad = yes != 0; }
+IPR_API void ipr_set_training(ipr_ctx *c, int yes)
+{
+    if (c) c->training = yes != 0;
+}
+IPR_API void ipr_no_grad(ipr_ctx *c, int yes)
+{
+    if (c) c->no_grad = yes != 0;
+}
 
 /* Does this build round every product before adding (no contraction)? 2^-23 + 2^-46 survives only in an FMA. */
 IPR__FN int ipr__rounds(const ipr__kern *k, void *ws)
 {
     ipr_real a[2], b[2], r[1];
     const ipr_real e = IPR_REAL_IS_DOUBLE ? IPR__R(2.220446049250313e-16) : IPR__R(1.1920928955078125e-07);
-    a[0] = IPR__R(-1) - e - e; b[0] = IPR__R(1);
+    a[0] = IPR__R(-1) - e - e;
+    b[0] = IPR__R(1);
     a[1] = b[1] = IPR__R(1) + e;
     k->gemm(1, 1, 2, a, 2, 1, b, 1, 1, 0, r, 1, ws);
     return r[0] == IPR__R(0);
@@ -6115,7 +6736,10 @@ IPR_API ipr_ctx *ipr_open(const ipr_desc *d, int *status)
             c->exact = c->isa == IPR_ISA_PORTABLE && ipr__rounds(c->kern, ipr__ws(c, 0));
         } else st = c->err;
     }
-    if (st != IPR_OK) { ipr_close(c); c = NULL; }
+    if (st != IPR_OK) {
+        ipr_close(c);
+        c = NULL;
+    }
     if (status) *status = st;
     return c;
 }
@@ -6128,9 +6752,9 @@ IPR_API int ipr_portable_bits(const ipr_ctx *c) { return c ? c->exact : 0; }
    One block per op, in the order of the table: shape rule, forward, backward.
    Hands up: the ipr_* ops, ipr__contig, ipr__record. */
 
-#define IPR__BACK_DIFF(name) ipr__##name##_backward
+#define IPR__BACK_DIFF(name)    ipr__##name##_backward
 #define IPR__BACK_NONDIFF(name) NULL
-#define IPR__DECL_DIFF(name) IPR__FN void ipr__##name##_backward(ipr_ctx *c, ipr__node *n);
+#define IPR__DECL_DIFF(name)    IPR__FN void ipr__##name##_backward(ipr_ctx *c, ipr__node *n);
 #define IPR__DECL_NONDIFF(name)
 #define IPR__OP_DECL(id, NAME, name, diff, what) IPR__DECL_##diff(name)
 IPR__OPS_CORE(IPR__OP_DECL)
@@ -6138,35 +6762,53 @@ IPR__OPS_CORE(IPR__OP_DECL)
 IPR__OPS_RNN(IPR__OP_DECL)
 #endif
 
-typedef struct ipr__op_row { int id, diff; ipr__op op; const char *what; } ipr__op_row;
-#define IPR__IS_DIFF 1
-#define IPR__IS_NONDIFF 0
-#define IPR__OP_ROW(id, NAME, name, diff, what) { id, IPR__IS_##diff, { "ipr_" #name, IPR__BACK_##diff(name) }, what },
-static const ipr__op_row ipr__op_rows[] = {
-    IPR__OPS_CORE(IPR__OP_ROW)
+typedef struct ipr__op_row {
+    int id, diff;
+    ipr__op op;
+    const char *what;
+} ipr__op_row;
+#define IPR__IS_DIFF                            1
+#define IPR__IS_NONDIFF                         0
+#define IPR__OP_ROW(id, NAME, name, diff, what) {id, IPR__IS_##diff, {"ipr_" #name, IPR__BACK_##diff(name)}, what},
+static const ipr__op_row ipr__op_rows[] = {IPR__OPS_CORE(IPR__OP_ROW)
 #ifndef IPR_NO_RNN
-    IPR__OPS_RNN(IPR__OP_ROW)
+                                               IPR__OPS_RNN(IPR__OP_ROW)
 #endif
 };
 
 IPR__FN const ipr__op_row *ipr__op_find(int id)
 {
     size_t i;
-    for (i = 0; i < sizeof ipr__op_rows / sizeof ipr__op_rows[0]; i++) if (ipr__op_rows[i].id == id) return &ipr__op_rows[i];
+    for (i = 0; i < sizeof ipr__op_rows / sizeof ipr__op_rows[0]; i++)
+        if (ipr__op_rows[i].id == id) return &ipr__op_rows[i];
     return NULL;
 }
 
-IPR_API const char *ipr_op_name(int id) { const ipr__op_row *r = ipr__op_find(id); return r ? r->op.name : NULL; }
-IPR_API const char *ipr_op_doc(int id) { const ipr__op_row *r = ipr__op_find(id); return r ? r->what : NULL; }
-IPR_API int ipr_op_differentiable(int id) { const ipr__op_row *r = ipr__op_find(id); return r ? r->diff : 0; }
+IPR_API const char *ipr_op_name(int id)
+{
+    const ipr__op_row *r = ipr__op_find(id);
+    return r ? r->op.name : NULL;
+}
+IPR_API const char *ipr_op_doc(int id)
+{
+    const ipr__op_row *r = ipr__op_find(id);
+    return r ? r->what : NULL;
+}
+IPR_API int ipr_op_differentiable(int id)
+{
+    const ipr__op_row *r = ipr__op_find(id);
+    return r ? r->diff : 0;
+}
 
-IPR__FN ipr__node *ipr__record(ipr_ctx *c, int op_id, int nin, ipr_tensor *const *in, int nout, ipr_tensor *const *out, size_t aux_bytes)
+IPR__FN ipr__node *ipr__record(ipr_ctx *c, int op_id, int nin, ipr_tensor *const *in, int nout, ipr_tensor *const *out,
+                               size_t aux_bytes)
 {
     return ipr__record_op(c, &ipr__op_find(op_id)->op, nin, in, nout, out, aux_bytes);
 }
 
 /* The common case: one output, one small struct for backward. aux may be NULL. Returns out, or poison. */
-IPR__FN ipr_tensor *ipr__done(ipr_ctx *c, int op_id, int nin, ipr_tensor *const *in, ipr_tensor *out, const void *aux, size_t aux_bytes)
+IPR__FN ipr_tensor *ipr__done(ipr_ctx *c, int op_id, int nin, ipr_tensor *const *in, ipr_tensor *out, const void *aux,
+                              size_t aux_bytes)
 {
     ipr__node *n;
     if (!ipr__recording(c, in, nin)) return out;
@@ -6177,10 +6819,26 @@ IPR__FN ipr_tensor *ipr__done(ipr_ctx *c, int op_id, int nin, ipr_tensor *const 
 }
 
 /* One operation, one rounding, also where the compiler evaluates float expressions in double (FLT_EVAL_METHOD 1, 2). */
-IPR__INLINE ipr_real ipr__mul1(ipr_real a, ipr_real b) { const ipr_real r = a * b; return r; }
-IPR__INLINE ipr_real ipr__add1(ipr_real a, ipr_real b) { const ipr_real r = a + b; return r; }
-IPR__INLINE ipr_real ipr__sub1(ipr_real a, ipr_real b) { const ipr_real r = a - b; return r; }
-IPR__INLINE ipr_real ipr__div1(ipr_real a, ipr_real b) { const ipr_real r = a / b; return r; }
+IPR__INLINE ipr_real ipr__mul1(ipr_real a, ipr_real b)
+{
+    const ipr_real r = a * b;
+    return r;
+}
+IPR__INLINE ipr_real ipr__add1(ipr_real a, ipr_real b)
+{
+    const ipr_real r = a + b;
+    return r;
+}
+IPR__INLINE ipr_real ipr__sub1(ipr_real a, ipr_real b)
+{
+    const ipr_real r = a - b;
+    return r;
+}
+IPR__INLINE ipr_real ipr__div1(ipr_real a, ipr_real b)
+{
+    const ipr_real r = a / b;
+    return r;
+}
 IPR__INLINE void ipr__acc1(ipr_real *d, ipr_real a, ipr_real b) { *d = ipr__add1(*d, ipr__mul1(a, b)); }
 
 /* ---- views ---- */
@@ -6193,19 +6851,28 @@ IPR_API ipr_tensor *ipr_reshape(ipr_ctx *c, ipr_tensor *x, int rank, const ipr_i
     int i, guess = -1;
     if (!ipr__in(c, "ipr_reshape", "x", x)) return ipr__poison(c);
     if (rank < 0 || rank > IPR_MAX_RANK || (rank && !dims)) {
-        (void)ipr__fail(c, IPR_E_ARG, "ipr_reshape", "rank %d with dims %s; ranks 0..%d", rank, dims ? "given" : "NULL", (int)IPR_MAX_RANK);
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_reshape", "rank %d with dims %s; ranks 0..%d", rank, dims ? "given" : "NULL",
+                        (int)IPR_MAX_RANK);
         return ipr__poison(c);
     }
     for (i = 0; i < rank; i++) {
         d[i] = dims[i];
         if (d[i] == -1 && guess < 0) guess = i;
         else if (d[i] > 0 && n <= x->n / d[i]) n *= d[i];
-        else { (void)ipr__fail(c, IPR_E_SHAPE, "ipr_reshape", "size %I in dimension %d does not fit %s", d[i], i, ipr__shape(x, s)); return ipr__poison(c); }
+        else {
+            (void)ipr__fail(c, IPR_E_SHAPE, "ipr_reshape", "size %I in dimension %d does not fit %s", d[i], i,
+                            ipr__shape(x, s));
+            return ipr__poison(c);
+        }
     }
-    if (guess >= 0) { d[guess] = x->n / n; n *= d[guess]; }
+    if (guess >= 0) {
+        d[guess] = x->n / n;
+        n *= d[guess];
+    }
     total = n;
     if (total != x->n) {
-        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_reshape", "%s has %I elements, the new shape %I", ipr__shape(x, s), x->n, total);
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_reshape", "%s has %I elements, the new shape %I", ipr__shape(x, s), x->n,
+                        total);
         return ipr__poison(c);
     }
     x = ipr_contiguous(c, x);
@@ -6222,7 +6889,8 @@ IPR_API ipr_tensor *ipr_slice(ipr_ctx *c, ipr_tensor *x, int axis, ipr_index sta
     if (!ipr__in(c, "ipr_slice", "x", x)) return ipr__poison(c);
     if (axis < 0) axis += x->rank;
     if (axis < 0 || axis >= x->rank || start < 0 || count < 1 || start > x->dim[axis] - count) {
-        (void)ipr__fail(c, IPR_E_RANGE, "ipr_slice", "%I elements from %I on axis %d of %s; stay inside it", count, start, axis, ipr__shape(x, s));
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_slice", "%I elements from %I on axis %d of %s; stay inside it", count,
+                        start, axis, ipr__shape(x, s));
         return ipr__poison(c);
     }
     v = ipr__view(c, x);
@@ -6239,7 +6907,10 @@ IPR_API ipr_tensor *ipr_select(ipr_ctx *c, ipr_tensor *x, int axis, ipr_index at
     int i;
     if (ipr_is_poison(v)) return v;
     if (axis < 0) axis += v->rank;
-    for (i = axis; i + 1 < v->rank; i++) { v->dim[i] = v->dim[i + 1]; v->stride[i] = v->stride[i + 1]; }
+    for (i = axis; i + 1 < v->rank; i++) {
+        v->dim[i] = v->dim[i + 1];
+        v->stride[i] = v->stride[i + 1];
+    }
     v->rank--;
     ipr__find_contig(v);
     return v;
@@ -6250,14 +6921,18 @@ IPR_API ipr_tensor *ipr_permute(ipr_ctx *c, ipr_tensor *x, const int *axes)
     ipr_tensor *v;
     int i, seen = 0;
     if (!ipr__in(c, "ipr_permute", "x", x)) return ipr__poison(c);
-    for (i = 0; axes && i < x->rank; i++) if (axes[i] >= 0 && axes[i] < x->rank) seen |= 1 << axes[i];
+    for (i = 0; axes && i < x->rank; i++)
+        if (axes[i] >= 0 && axes[i] < x->rank) seen |= 1 << axes[i];
     if (!axes || seen != (1 << x->rank) - 1) {
         (void)ipr__fail(c, IPR_E_ARG, "ipr_permute", "axes must name each of 0..%d once", x->rank - 1);
         return ipr__poison(c);
     }
     v = ipr__view(c, x);
     if (ipr_is_poison(v)) return v;
-    for (i = 0; i < x->rank; i++) { v->dim[i] = x->dim[axes[i]]; v->stride[i] = x->stride[axes[i]]; }
+    for (i = 0; i < x->rank; i++) {
+        v->dim[i] = x->dim[axes[i]];
+        v->stride[i] = x->stride[axes[i]];
+    }
     ipr__find_contig(v);
     return v;
 }
@@ -6266,7 +6941,10 @@ IPR_API ipr_tensor *ipr_transpose(ipr_ctx *c, ipr_tensor *x)
 {
     int axes[IPR_MAX_RANK], i;
     if (!ipr__in(c, "ipr_transpose", "x", x)) return ipr__poison(c);
-    if (x->rank < 2) { (void)ipr__fail(c, IPR_E_SHAPE, "ipr_transpose", "rank %d; at least 2 is needed", x->rank); return ipr__poison(c); }
+    if (x->rank < 2) {
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_transpose", "rank %d; at least 2 is needed", x->rank);
+        return ipr__poison(c);
+    }
     for (i = 0; i < x->rank; i++) axes[i] = i;
     axes[x->rank - 1] = x->rank - 2;
     axes[x->rank - 2] = x->rank - 1;
@@ -6296,14 +6974,18 @@ IPR_API ipr_tensor *ipr_contiguous(ipr_ctx *c, ipr_tensor *x)
     for (i = 0, off = x->off; i < x->n; i += run, off = ipr__next_off(&rows, at, off)) {
         const ipr_index step = x->stride[x->rank - 1];
         for (k = 0; k < run; k++) {
-            if (x->s->type == IPR_T_REAL) ((ipr_real *)y->s->data)[i + k] = ((const ipr_real *)x->s->data)[off + k * step];
+            if (x->s->type == IPR_T_REAL)
+                ((ipr_real *)y->s->data)[i + k] = ((const ipr_real *)x->s->data)[off + k * step];
             else ((int32_t *)y->s->data)[i + k] = ((const int32_t *)x->s->data)[off + k * step];
         }
     }
     return ipr__done(c, IPR_OP_CONTIGUOUS, 1, &x, y, NULL, 0);
 }
 
-IPR__FN ipr_tensor *ipr__contig(ipr_ctx *c, ipr_tensor *t) { return ipr_is_poison(t) || t->contig ? t : ipr_contiguous(c, t); }
+IPR__FN ipr_tensor *ipr__contig(ipr_ctx *c, ipr_tensor *t)
+{
+    return ipr_is_poison(t) || t->contig ? t : ipr_contiguous(c, t);
+}
 
 IPR__FN void ipr__contiguous_backward(ipr_ctx *c, ipr__node *n)
 {
@@ -6339,7 +7021,8 @@ IPR__FN int ipr__broadcast(ipr_ctx *c, const char *fn, const ipr_tensor *a, cons
         const int ia = a->rank - rank + i, ib = b->rank - rank + i;
         const ipr_index da = ia < 0 ? 1 : a->dim[ia], db = ib < 0 ? 1 : b->dim[ib];
         if (da != db && da != 1 && db != 1) {
-            (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s and %s: sizes %I and %I do not broadcast", ipr__shape(a, s1), ipr__shape(b, s2), da, db);
+            (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s and %s: sizes %I and %I do not broadcast", ipr__shape(a, s1),
+                            ipr__shape(b, s2), da, db);
             return -1;
         }
         dims[i] = IPR__MAX(da, db);
@@ -6349,7 +7032,10 @@ IPR__FN int ipr__broadcast(ipr_ctx *c, const char *fn, const ipr_tensor *a, cons
 
 IPR__FN ipr_real ipr__binary1(int op, ipr_real a, ipr_real b)
 {
-    return op == IPR_OP_ADD ? ipr__add1(a, b) : op == IPR_OP_SUB ? ipr__sub1(a, b) : op == IPR_OP_MUL ? ipr__mul1(a, b) : ipr__div1(a, b);
+    return op == IPR_OP_ADD   ? ipr__add1(a, b)
+           : op == IPR_OP_SUB ? ipr__sub1(a, b)
+           : op == IPR_OP_MUL ? ipr__mul1(a, b)
+                              : ipr__div1(a, b);
 }
 
 IPR__FN ipr_tensor *ipr__binary(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor *b)
@@ -6368,8 +7054,10 @@ IPR__FN ipr_tensor *ipr__binary(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor *b
     y = ipr__temp(c, rank, dims);
     if (ipr_is_poison(y)) return y;
     if (a->n == y->n && b->n == y->n) {
-        void (*fast)(ipr_index, const ipr_real *, const ipr_real *, ipr_real *) =
-            op == IPR_OP_ADD ? c->kern->add : op == IPR_OP_SUB ? c->kern->sub : op == IPR_OP_MUL ? c->kern->mul : c->kern->div;
+        void (*fast)(ipr_index, const ipr_real *, const ipr_real *, ipr_real *) = op == IPR_OP_ADD   ? c->kern->add
+                                                                                  : op == IPR_OP_SUB ? c->kern->sub
+                                                                                  : op == IPR_OP_MUL ? c->kern->mul
+                                                                                                     : c->kern->div;
         fast(y->n, ipr__rd(a), ipr__rd(b), ipr__wr(y));
     } else {
         const ipr_real *pa = (const ipr_real *)a->s->data, *pb = (const ipr_real *)b->s->data;
@@ -6393,7 +7081,8 @@ IPR__FN ipr_tensor *ipr__binary(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor *b
 IPR__FN void ipr__binary_backward(ipr_ctx *c, ipr__node *n, int op, int k)
 {
     const ipr_tensor *y = n->out[0];
-    const ipr_real *g = ipr__grad_of(y), *pa = (const ipr_real *)n->in[0]->s->data, *pb = (const ipr_real *)n->in[1]->s->data;
+    const ipr_real *g = ipr__grad_of(y), *pa = (const ipr_real *)n->in[0]->s->data,
+                   *pb = (const ipr_real *)n->in[1]->s->data;
     ipr_tensor va, vb, ra, rb;
     ipr_index at1[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, at2[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0};
     ipr_index i, j, oa, ob, sa, sb, run;
@@ -6409,8 +7098,11 @@ IPR__FN void ipr__binary_backward(ipr_ctx *c, ipr__node *n, int op, int k)
     for (i = 0, oa = va.off, ob = vb.off; i < y->n; i += run) {
         for (j = 0; j < run; j++) {
             const ipr_real a = pa[oa + j * sa], b = pb[ob + j * sb];
-            const ipr_real w = op == IPR_OP_ADD ? IPR__R(1) : op == IPR_OP_SUB ? (k ? IPR__R(-1) : IPR__R(1))
-                             : op == IPR_OP_MUL ? (k ? a : b) : k ? ipr__div1(-a, ipr__mul1(b, b)) : ipr__div1(IPR__R(1), b);
+            const ipr_real w = op == IPR_OP_ADD   ? IPR__R(1)
+                               : op == IPR_OP_SUB ? (k ? IPR__R(-1) : IPR__R(1))
+                               : op == IPR_OP_MUL ? (k ? a : b)
+                               : k                ? ipr__div1(-a, ipr__mul1(b, b))
+                                                  : ipr__div1(IPR__R(1), b);
             ipr__acc1(&d[k ? ob + j * sb : oa + j * sa], g[i + j], w);
         }
         oa = ipr__next_off(&ra, at1, oa);
@@ -6422,14 +7114,32 @@ IPR_API ipr_tensor *ipr_add(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return i
 IPR_API ipr_tensor *ipr_sub(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return ipr__binary(c, IPR_OP_SUB, a, b); }
 IPR_API ipr_tensor *ipr_mul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return ipr__binary(c, IPR_OP_MUL, a, b); }
 IPR_API ipr_tensor *ipr_div(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return ipr__binary(c, IPR_OP_DIV, a, b); }
-IPR__FN void ipr__add_backward(ipr_ctx *c, ipr__node *n) { ipr__binary_backward(c, n, IPR_OP_ADD, 0); ipr__binary_backward(c, n, IPR_OP_ADD, 1); }
-IPR__FN void ipr__sub_backward(ipr_ctx *c, ipr__node *n) { ipr__binary_backward(c, n, IPR_OP_SUB, 0); ipr__binary_backward(c, n, IPR_OP_SUB, 1); }
-IPR__FN void ipr__mul_backward(ipr_ctx *c, ipr__node *n) { ipr__binary_backward(c, n, IPR_OP_MUL, 0); ipr__binary_backward(c, n, IPR_OP_MUL, 1); }
-IPR__FN void ipr__div_backward(ipr_ctx *c, ipr__node *n) { ipr__binary_backward(c, n, IPR_OP_DIV, 0); ipr__binary_backward(c, n, IPR_OP_DIV, 1); }
+IPR__FN void ipr__add_backward(ipr_ctx *c, ipr__node *n)
+{
+    ipr__binary_backward(c, n, IPR_OP_ADD, 0);
+    ipr__binary_backward(c, n, IPR_OP_ADD, 1);
+}
+IPR__FN void ipr__sub_backward(ipr_ctx *c, ipr__node *n)
+{
+    ipr__binary_backward(c, n, IPR_OP_SUB, 0);
+    ipr__binary_backward(c, n, IPR_OP_SUB, 1);
+}
+IPR__FN void ipr__mul_backward(ipr_ctx *c, ipr__node *n)
+{
+    ipr__binary_backward(c, n, IPR_OP_MUL, 0);
+    ipr__binary_backward(c, n, IPR_OP_MUL, 1);
+}
+IPR__FN void ipr__div_backward(ipr_ctx *c, ipr__node *n)
+{
+    ipr__binary_backward(c, n, IPR_OP_DIV, 0);
+    ipr__binary_backward(c, n, IPR_OP_DIV, 1);
+}
 
 /* ---- affine, exp, log, sqrt, square, relu, sigmoid, tanh ---- */
 
-typedef struct ipr__affine_aux { ipr_real scale, shift; } ipr__affine_aux;
+typedef struct ipr__affine_aux {
+    ipr_real scale, shift;
+} ipr__affine_aux;
 
 IPR__FN ipr_tensor *ipr__unary(ipr_ctx *c, int op, ipr_tensor *x, const ipr__affine_aux *aux)
 {
@@ -6450,9 +7160,15 @@ IPR__FN ipr_tensor *ipr__unary(ipr_ctx *c, int op, ipr_tensor *x, const ipr__aff
     case IPR_OP_SIGMOID: c->kern->vsigmoid(x->n, px, py); break;
     case IPR_OP_TANH: c->kern->vtanh(x->n, px, py); break;
     case IPR_OP_SQUARE: c->kern->mul(x->n, px, px, py); break;
-    case IPR_OP_SQRT: for (i = 0; i < x->n; i++) py[i] = ipr__sqrt_real(px[i]); break;
-    case IPR_OP_RELU: for (i = 0; i < x->n; i++) py[i] = px[i] > IPR__R(0) ? px[i] : px[i] != px[i] ? px[i] : IPR__R(0); break;
-    default: for (i = 0; i < x->n; i++) py[i] = ipr__add1(ipr__mul1(px[i], aux->scale), aux->shift); break;
+    case IPR_OP_SQRT:
+        for (i = 0; i < x->n; i++) py[i] = ipr__sqrt_real(px[i]);
+        break;
+    case IPR_OP_RELU:
+        for (i = 0; i < x->n; i++) py[i] = px[i] > IPR__R(0) ? px[i] : px[i] != px[i] ? px[i] : IPR__R(0);
+        break;
+    default:
+        for (i = 0; i < x->n; i++) py[i] = ipr__add1(ipr__mul1(px[i], aux->scale), aux->shift);
+        break;
     }
     return ipr__done(c, op, 1, &x, y, aux, aux ? sizeof *aux : 0);
 }
@@ -6464,8 +7180,16 @@ IPR__FN ipr_tensor *ipr__unary(ipr_ctx *c, int op, ipr_tensor *x, const ipr__aff
         const ipr__affine_aux *aux = (const ipr__affine_aux *)n->aux; \
         ipr_real *d = ipr__grad_acc(c, n->in[0]); \
         ipr_index i; \
-        (void)px; (void)py; (void)aux; \
-        if (d) for (i = 0; i < n->in[0]->n; i++) { const ipr_real x = px[i], y = py[i]; (void)x; (void)y; ipr__acc1(&d[i], g[i], (expr)); } \
+        (void)px; \
+        (void)py; \
+        (void)aux; \
+        if (d) \
+            for (i = 0; i < n->in[0]->n; i++) { \
+                const ipr_real x = px[i], y = py[i]; \
+                (void)x; \
+                (void)y; \
+                ipr__acc1(&d[i], g[i], (expr)); \
+            } \
     }
 IPR__UNARY_BACKWARD(affine, aux->scale)
 IPR__UNARY_BACKWARD(exp, y)
@@ -6494,7 +7218,9 @@ IPR_API ipr_tensor *ipr_tanh(ipr_ctx *c, ipr_tensor *x) { return ipr__unary(c, I
 
 /* ---- sum ---- */
 
-typedef struct ipr__sum_aux { ipr_index outer, mid, inner; } ipr__sum_aux;
+typedef struct ipr__sum_aux {
+    ipr_index outer, mid, inner;
+} ipr__sum_aux;
 
 IPR__FN ipr_tensor *ipr__sum_over(ipr_ctx *c, const char *fn, ipr_tensor *x, int axis, int all)
 {
@@ -6546,7 +7272,10 @@ IPR_API ipr_tensor *ipr_mean(ipr_ctx *c, ipr_tensor *x)
 {
     return ipr_affine(c, ipr__sum_over(c, "ipr_mean", x, 0, 1), 1.0 / (double)IPR__MAX(ipr_count(x), (ipr_index)1), 0);
 }
-IPR_API ipr_tensor *ipr_sum_axis(ipr_ctx *c, ipr_tensor *x, int axis) { return ipr__sum_over(c, "ipr_sum_axis", x, axis, 0); }
+IPR_API ipr_tensor *ipr_sum_axis(ipr_ctx *c, ipr_tensor *x, int axis)
+{
+    return ipr__sum_over(c, "ipr_sum_axis", x, axis, 0);
+}
 IPR_API ipr_tensor *ipr_mean_axis(ipr_ctx *c, ipr_tensor *x, int axis)
 {
     const ipr_index n = ipr_dim(x, axis);
@@ -6555,7 +7284,9 @@ IPR_API ipr_tensor *ipr_mean_axis(ipr_ctx *c, ipr_tensor *x, int axis)
 
 /* ---- matmul ---- */
 
-typedef struct ipr__mm { ipr_index l, m, n, k, sb; } ipr__mm;   /* batches, sizes, elements between b's batches (0: shared) */
+typedef struct ipr__mm {
+    ipr_index l, m, n, k, sb;
+} ipr__mm; /* batches, sizes, elements between b's batches (0: shared) */
 
 IPR_API ipr_tensor *ipr_matmul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b)
 {
@@ -6565,12 +7296,15 @@ IPR_API ipr_tensor *ipr_matmul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b)
     char s1[96], s2[96];
     if (!ipr__in_real(c, "ipr_matmul", "a", a) || !ipr__in_real(c, "ipr_matmul", "b", b)) return ipr__poison(c);
     if (a->rank < 2 || a->rank > 3 || b->rank < 2 || b->rank > a->rank || (b->rank == 3 && a->dim[0] != b->dim[0])) {
-        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_matmul", "%s by %s: ranks 2 by 2, 3 by 2, or 3 by 3 with equal first sizes", ipr__shape(a, s1), ipr__shape(b, s2));
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_matmul",
+                        "%s by %s: ranks 2 by 2, 3 by 2, or 3 by 3 with equal first sizes", ipr__shape(a, s1),
+                        ipr__shape(b, s2));
         return ipr__poison(c);
     }
     q.k = ipr_dim(a, -1);
     if (q.k != ipr_dim(b, -2)) {
-        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_matmul", "%s by %s: inner dimensions %I and %I differ", ipr__shape(a, s1), ipr__shape(b, s2), q.k, ipr_dim(b, -2));
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_matmul", "%s by %s: inner dimensions %I and %I differ", ipr__shape(a, s1),
+                        ipr__shape(b, s2), q.k, ipr_dim(b, -2));
         return ipr__poison(c);
     }
     in[0] = a = ipr__contig(c, a);
@@ -6580,11 +7314,15 @@ IPR_API ipr_tensor *ipr_matmul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b)
     q.m = ipr_dim(a, -2);
     q.l = a->rank == 3 ? a->dim[0] : 1;
     q.sb = b->rank == 3 ? q.k * q.n : 0;
-    if (q.sb == 0) { q.m *= q.l; q.l = 1; }   /* a shared b: one tall product */
+    if (q.sb == 0) {
+        q.m *= q.l;
+        q.l = 1;
+    } /* a shared b: one tall product */
     y = a->rank == 3 ? ipr__temp3(c, a->dim[0], a->dim[1], q.n) : ipr__temp2(c, q.m, q.n);
     if (ipr_is_poison(y)) return y;
     for (i = 0; i < q.l; i++)
-        if (!ipr__gemm(c, q.m, q.n, q.k, ipr__rd(a) + i * q.m * q.k, q.k, 1, ipr__rd(b) + i * q.sb, q.n, 1, 0, ipr__wr(y) + i * q.m * q.n, q.n))
+        if (!ipr__gemm(c, q.m, q.n, q.k, ipr__rd(a) + i * q.m * q.k, q.k, 1, ipr__rd(b) + i * q.sb, q.n, 1, 0,
+                       ipr__wr(y) + i * q.m * q.n, q.n))
             return ipr__poison(c);
     return ipr__done(c, IPR_OP_MATMUL, 2, in, y, &q, sizeof q);
 }
@@ -6597,8 +7335,10 @@ IPR__FN void ipr__matmul_backward(ipr_ctx *c, ipr__node *n)
     ipr_index i;
     for (i = 0; i < q->l; i++) {
         const ipr_real *gi = g + i * q->m * q->n;
-        if (da) (void)ipr__gemm(c, q->m, q->k, q->n, gi, q->n, 1, b + i * q->sb, 1, q->n, 1, da + i * q->m * q->k, q->k);
-        if (db) (void)ipr__gemm(c, q->k, q->n, q->m, a + i * q->m * q->k, 1, q->k, gi, q->n, 1, 1, db + i * q->sb, q->n);
+        if (da)
+            (void)ipr__gemm(c, q->m, q->k, q->n, gi, q->n, 1, b + i * q->sb, 1, q->n, 1, da + i * q->m * q->k, q->k);
+        if (db)
+            (void)ipr__gemm(c, q->k, q->n, q->m, a + i * q->m * q->k, 1, q->k, gi, q->n, 1, 1, db + i * q->sb, q->n);
     }
 }
 
@@ -6611,9 +7351,11 @@ IPR_API ipr_tensor *ipr_linear(ipr_ctx *c, ipr_tensor *x, ipr_tensor *w, ipr_ten
     ipr_index dims[IPR_MAX_RANK], m, o, i, r;
     char s1[96], s2[96];
     int k;
-    if (!ipr__in_real(c, fn, "x", x) || !ipr__in_real(c, fn, "w", w) || (b && !ipr__in_real(c, fn, "b", b))) return ipr__poison(c);
+    if (!ipr__in_real(c, fn, "x", x) || !ipr__in_real(c, fn, "w", w) || (b && !ipr__in_real(c, fn, "b", b)))
+        return ipr__poison(c);
     if (x->rank < 1 || w->rank != 2 || ipr_dim(x, -1) != w->dim[1]) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "x %s by w %s: x's last size must be w's second, %I", ipr__shape(x, s1), ipr__shape(w, s2), ipr_dim(w, 1));
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "x %s by w %s: x's last size must be w's second, %I", ipr__shape(x, s1),
+                        ipr__shape(w, s2), ipr_dim(w, 1));
         return ipr__poison(c);
     }
     if (b && (b->rank != 1 || b->dim[0] != w->dim[0])) {
@@ -6653,12 +7395,16 @@ IPR__FN ipr_tensor *ipr__softmax_any(ipr_ctx *c, int op, ipr_tensor *x)
 {
     ipr_tensor *y;
     if (!ipr__in_real(c, ipr_op_name(op), "x", x)) return ipr__poison(c);
-    if (x->rank < 1) { (void)ipr__fail(c, IPR_E_SHAPE, ipr_op_name(op), "a scalar has no last axis"); return ipr__poison(c); }
+    if (x->rank < 1) {
+        (void)ipr__fail(c, IPR_E_SHAPE, ipr_op_name(op), "a scalar has no last axis");
+        return ipr__poison(c);
+    }
     x = ipr__contig(c, x);
     if (ipr_is_poison(x)) return x;
     y = ipr__temp(c, x->rank, x->dim);
     if (ipr_is_poison(y)) return y;
-    (op == IPR_OP_SOFTMAX ? c->kern->softmax_rows : c->kern->log_softmax_rows)(x->n / ipr_dim(x, -1), ipr_dim(x, -1), ipr__rd(x), ipr__wr(y));
+    (op == IPR_OP_SOFTMAX ? c->kern->softmax_rows : c->kern->log_softmax_rows)(x->n / ipr_dim(x, -1), ipr_dim(x, -1),
+                                                                               ipr__rd(x), ipr__wr(y));
     return ipr__done(c, op, 1, &x, y, NULL, 0);
 }
 
@@ -6696,10 +7442,14 @@ IPR__FN void ipr__log_softmax_backward(ipr_ctx *c, ipr__node *n)
 
 /* ---- cross_entropy, nll ---- */
 
-typedef struct ipr__ce_aux { ipr_real *logp; ipr_index used; } ipr__ce_aux;
+typedef struct ipr__ce_aux {
+    ipr_real *logp;
+    ipr_index used;
+} ipr__ce_aux;
 
 /* Mean of -logp[row][label] over the rows that count; -1 rows on a bad label. */
-IPR__FN ipr_index ipr__pick(ipr_ctx *c, const char *fn, const ipr_tensor *x, const ipr_real *logp, const ipr_tensor *labels, ipr_real *mean)
+IPR__FN ipr_index ipr__pick(ipr_ctx *c, const char *fn, const ipr_tensor *x, const ipr_real *logp,
+                            const ipr_tensor *labels, ipr_real *mean)
 {
     const int32_t *lab = ipr__rdi(labels);
     const ipr_index w = x->dim[1];
@@ -6708,7 +7458,8 @@ IPR__FN ipr_index ipr__pick(ipr_ctx *c, const char *fn, const ipr_tensor *x, con
     for (r = 0; r < x->dim[0]; r++) {
         if (lab[r] == -100) continue;
         if (lab[r] < 0 || lab[r] >= w) {
-            (void)ipr__fail(c, IPR_E_RANGE, fn, "label %d in row %I; 0..%I, or -100 to leave the row out", (int)lab[r], r, w - 1);
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "label %d in row %I; 0..%I, or -100 to leave the row out", (int)lab[r],
+                            r, w - 1);
             return -1;
         }
         sum -= (double)logp[r * w + lab[r]];
@@ -6724,9 +7475,11 @@ IPR__FN ipr_tensor *ipr__class_loss(ipr_ctx *c, int op, ipr_tensor *x, ipr_tenso
     ipr_tensor *in[2], *y;
     ipr__ce_aux a;
     char s1[96], s2[96];
-    if (!ipr__in_real(c, fn, op == IPR_OP_NLL ? "logp" : "logits", x) || !ipr__in_i32(c, fn, "labels", labels)) return ipr__poison(c);
+    if (!ipr__in_real(c, fn, op == IPR_OP_NLL ? "logp" : "logits", x) || !ipr__in_i32(c, fn, "labels", labels))
+        return ipr__poison(c);
     if (x->rank != 2 || labels->rank != 1 || labels->dim[0] != x->dim[0]) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s against labels %s; [N,C] against [N] is needed", ipr__shape(x, s1), ipr__shape(labels, s2));
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s against labels %s; [N,C] against [N] is needed", ipr__shape(x, s1),
+                        ipr__shape(labels, s2));
         return ipr__poison(c);
     }
     in[0] = x = ipr__contig(c, x);
@@ -6744,8 +7497,14 @@ IPR__FN ipr_tensor *ipr__class_loss(ipr_ctx *c, int op, ipr_tensor *x, ipr_tenso
     return ipr__done(c, op, 2, in, y, &a, sizeof a);
 }
 
-IPR_API ipr_tensor *ipr_cross_entropy(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *labels) { return ipr__class_loss(c, IPR_OP_CROSS_ENTROPY, logits, labels); }
-IPR_API ipr_tensor *ipr_nll(ipr_ctx *c, ipr_tensor *logp, ipr_tensor *labels) { return ipr__class_loss(c, IPR_OP_NLL, logp, labels); }
+IPR_API ipr_tensor *ipr_cross_entropy(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *labels)
+{
+    return ipr__class_loss(c, IPR_OP_CROSS_ENTROPY, logits, labels);
+}
+IPR_API ipr_tensor *ipr_nll(ipr_ctx *c, ipr_tensor *logp, ipr_tensor *labels)
+{
+    return ipr__class_loss(c, IPR_OP_NLL, logp, labels);
+}
 
 /* (softmax - one hot) g / rows */
 IPR__FN void ipr__cross_entropy_backward(ipr_ctx *c, ipr__node *n)
@@ -6758,10 +7517,11 @@ IPR__FN void ipr__cross_entropy_backward(ipr_ctx *c, ipr__node *n)
     ipr_index r, i;
     if (!d || !a->used) return;
     g = ipr__grad_of(n->out[0])[0] / IPR__R(a->used);
-    c->kern->vexp(x->n, a->logp, a->logp);   /* in place: the log-probabilities are ours */
+    c->kern->vexp(x->n, a->logp, a->logp); /* in place: the log-probabilities are ours */
     for (r = 0; r < x->dim[0]; r++) {
         if (lab[r] == -100) continue;
-        for (i = 0; i < w; i++) ipr__acc1(&d[r * w + i], g, ipr__sub1(a->logp[r * w + i], i == lab[r] ? IPR__R(1) : IPR__R(0)));
+        for (i = 0; i < w; i++)
+            ipr__acc1(&d[r * w + i], g, ipr__sub1(a->logp[r * w + i], i == lab[r] ? IPR__R(1) : IPR__R(0)));
     }
 }
 
@@ -6773,7 +7533,8 @@ IPR__FN void ipr__nll_backward(ipr_ctx *c, ipr__node *n)
     ipr_index r;
     if (!d || !a->used) return;
     g = ipr__grad_of(n->out[0])[0] / IPR__R(a->used);
-    for (r = 0; r < n->in[0]->dim[0]; r++) if (lab[r] != -100) {
+    for (r = 0; r < n->in[0]->dim[0]; r++)
+        if (lab[r] != -100) {
             ipr_real *at = d + r * n->in[0]->dim[1] + lab[r];
             *at = ipr__sub1(*at, g);
         }
@@ -6790,8 +7551,13 @@ IPR__FN ipr_tensor *ipr__pair_loss(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor
     ipr_index i;
     double sum = 0;
     char s1[96], s2[96];
-    if (!ipr__in_real(c, fn, "the first tensor", a) || !ipr__in_real(c, fn, "the second tensor", b)) return ipr__poison(c);
-    if (!ipr__same_shape(a, b)) { (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s against %s; shapes must be equal", ipr__shape(a, s1), ipr__shape(b, s2)); return ipr__poison(c); }
+    if (!ipr__in_real(c, fn, "the first tensor", a) || !ipr__in_real(c, fn, "the second tensor", b))
+        return ipr__poison(c);
+    if (!ipr__same_shape(a, b)) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s against %s; shapes must be equal", ipr__shape(a, s1),
+                        ipr__shape(b, s2));
+        return ipr__poison(c);
+    }
     in[0] = a = ipr__contig(c, a);
     in[1] = b = ipr__contig(c, b);
     y = ipr_is_poison(a) || ipr_is_poison(b) ? ipr__poison(c) : ipr__temp(c, 0, NULL);
@@ -6799,7 +7565,10 @@ IPR__FN ipr_tensor *ipr__pair_loss(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor
     pa = ipr__rd(a);
     pb = ipr__rd(b);
     if (op == IPR_OP_MSE) {
-        for (i = 0; i < a->n; i++) { const double e = (double)pa[i] - (double)pb[i]; sum += e * e; }
+        for (i = 0; i < a->n; i++) {
+            const double e = (double)pa[i] - (double)pb[i];
+            sum += e * e;
+        }
     } else {
         /* max(x,0) - x t + log(1 + e^-|x|): no overflow for any x */
         t = (ipr_real *)ipr__keep(c, (size_t)a->n * sizeof *t);
@@ -6808,13 +7577,17 @@ IPR__FN ipr_tensor *ipr__pair_loss(ipr_ctx *c, int op, ipr_tensor *a, ipr_tensor
         c->kern->vexp(a->n, t, t);
         for (i = 0; i < a->n; i++) t[i] = ipr__add1(t[i], IPR__R(1));
         c->kern->vlog(a->n, t, t);
-        for (i = 0; i < a->n; i++) sum += (double)(pa[i] > IPR__R(0) ? pa[i] : IPR__R(0)) - (double)pa[i] * (double)pb[i] + (double)t[i];
+        for (i = 0; i < a->n; i++)
+            sum += (double)(pa[i] > IPR__R(0) ? pa[i] : IPR__R(0)) - (double)pa[i] * (double)pb[i] + (double)t[i];
     }
     ipr__wr(y)[0] = IPR__R(sum / (double)a->n);
     return ipr__done(c, op, 2, in, y, NULL, 0);
 }
 
-IPR_API ipr_tensor *ipr_bce(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *target) { return ipr__pair_loss(c, IPR_OP_BCE, logits, target); }
+IPR_API ipr_tensor *ipr_bce(ipr_ctx *c, ipr_tensor *logits, ipr_tensor *target)
+{
+    return ipr__pair_loss(c, IPR_OP_BCE, logits, target);
+}
 IPR_API ipr_tensor *ipr_mse(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return ipr__pair_loss(c, IPR_OP_MSE, a, b); }
 
 IPR__FN void ipr__bce_backward(ipr_ctx *c, ipr__node *n)
@@ -6844,7 +7617,10 @@ IPR__FN void ipr__mse_backward(ipr_ctx *c, ipr__node *n)
 
 /* ---- kl_div ---- */
 
-typedef struct ipr__kl_aux { ipr_real *ps, *pt; ipr_real temperature; } ipr__kl_aux;
+typedef struct ipr__kl_aux {
+    ipr_real *ps, *pt;
+    ipr_real temperature;
+} ipr__kl_aux;
 
 IPR_API ipr_tensor *ipr_kl_div(ipr_ctx *c, ipr_tensor *student, ipr_tensor *teacher, double temperature)
 {
@@ -6856,10 +7632,14 @@ IPR_API ipr_tensor *ipr_kl_div(ipr_ctx *c, ipr_tensor *student, ipr_tensor *teac
     char s1[96], s2[96];
     if (!ipr__in_real(c, fn, "student", student) || !ipr__in_real(c, fn, "teacher", teacher)) return ipr__poison(c);
     if (student->rank != 2 || !ipr__same_shape(student, teacher)) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "student %s, teacher %s; both must be the same [N,C]", ipr__shape(student, s1), ipr__shape(teacher, s2));
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "student %s, teacher %s; both must be the same [N,C]",
+                        ipr__shape(student, s1), ipr__shape(teacher, s2));
         return ipr__poison(c);
     }
-    if (!(temperature > 0) || !ipr__finite(temperature)) { (void)ipr__fail(c, IPR_E_RANGE, fn, "temperature %g; it must be positive", temperature); return ipr__poison(c); }
+    if (!(temperature > 0) || !ipr__finite(temperature)) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "temperature %g; it must be positive", temperature);
+        return ipr__poison(c);
+    }
     in[0] = student = ipr__contig(c, student);
     teacher = ipr__contig(c, teacher);
     y = ipr_is_poison(student) || ipr_is_poison(teacher) ? ipr__poison(c) : ipr__temp(c, 0, NULL);
@@ -6885,12 +7665,15 @@ IPR__FN void ipr__kl_div_backward(ipr_ctx *c, ipr__node *n)
     ipr_real *d = ipr__grad_acc(c, n->in[0]);
     const ipr_real g = ipr__div1(ipr__mul1(ipr__grad_of(n->out[0])[0], a->temperature), IPR__R(n->in[0]->dim[0]));
     ipr_index i;
-    if (d) for (i = 0; i < n->in[0]->n; i++) ipr__acc1(&d[i], g, ipr__sub1(a->ps[i], a->pt[i]));
+    if (d)
+        for (i = 0; i < n->in[0]->n; i++) ipr__acc1(&d[i], g, ipr__sub1(a->ps[i], a->pt[i]));
 }
 
 /* ---- embedding ---- */
 
-typedef struct ipr__emb_aux { int pad; } ipr__emb_aux;
+typedef struct ipr__emb_aux {
+    int pad;
+} ipr__emb_aux;
 
 IPR_API ipr_tensor *ipr_embedding(ipr_ctx *c, ipr_tensor *table, ipr_tensor *ids, int pad)
 {
@@ -6916,7 +7699,10 @@ IPR_API ipr_tensor *ipr_embedding(ipr_ctx *c, ipr_tensor *table, ipr_tensor *ids
     if (ipr_is_poison(y)) return y;
     for (i = 0; i < ids->n; i++) {
         const int32_t id = ipr__rdi(ids)[i];
-        if (id < 0 || id >= v) { (void)ipr__fail(c, IPR_E_RANGE, fn, "id %d at %I; the table has 0..%I", (int)id, i, v - 1); return ipr__poison(c); }
+        if (id < 0 || id >= v) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "id %d at %I; the table has 0..%I", (int)id, i, v - 1);
+            return ipr__poison(c);
+        }
         ipr__copy(ipr__wr(y) + i * w, ipr__rd(table) + id * w, (size_t)w * sizeof(ipr_real));
     }
     a.pad = pad;
@@ -6940,8 +7726,16 @@ IPR__FN void ipr__embedding_backward(ipr_ctx *c, ipr__node *n)
 
 /* ---- dropout ---- */
 
-enum { IPR__STREAM_INIT = 1, IPR__STREAM_SHUFFLE = 2, IPR__STREAM_KEY = 3, IPR__STREAM_DATA = 4, IPR__STREAM_DROPOUT = 0x10000 };
-typedef struct ipr__drop_aux { ipr_real *mask; } ipr__drop_aux;
+enum {
+    IPR__STREAM_INIT = 1,
+    IPR__STREAM_SHUFFLE = 2,
+    IPR__STREAM_KEY = 3,
+    IPR__STREAM_DATA = 4,
+    IPR__STREAM_DROPOUT = 0x10000
+};
+typedef struct ipr__drop_aux {
+    ipr_real *mask;
+} ipr__drop_aux;
 
 IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
 {
@@ -6951,7 +7745,10 @@ IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
     uint32_t r[4] = {0, 0, 0, 0}, cut;
     ipr_real keep;
     if (!ipr__in_real(c, "ipr_dropout", "x", x)) return ipr__poison(c);
-    if (!(p >= 0 && p < 1)) { (void)ipr__fail(c, IPR_E_RANGE, "ipr_dropout", "p = %g; 0 <= p < 1", p); return ipr__poison(c); }
+    if (!(p >= 0 && p < 1)) {
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_dropout", "p = %g; 0 <= p < 1", p);
+        return ipr__poison(c);
+    }
     if (!c->training || p == 0) return x;
     x = ipr__contig(c, x);
     y = ipr_is_poison(x) ? x : ipr__temp(c, x->rank, x->dim);
@@ -6961,7 +7758,8 @@ IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
     cut = (uint32_t)(p * 4294967296.0);
     keep = IPR__R(1.0 / (1.0 - p));
     for (i = 0; i < x->n; i++) {
-        if ((i & 3) == 0) ipr_random_bits(c->d.seed, (uint32_t)IPR__STREAM_DROPOUT + c->draw_no, c->step_no, (uint64_t)i / 4, r);
+        if ((i & 3) == 0)
+            ipr_random_bits(c->d.seed, (uint32_t)IPR__STREAM_DROPOUT + c->draw_no, c->step_no, (uint64_t)i / 4, r);
         a.mask[i] = r[i & 3] < cut ? IPR__R(0) : keep;
     }
     c->draw_no++;
@@ -6977,7 +7775,10 @@ IPR__FN void ipr__dropout_backward(ipr_ctx *c, ipr__node *n)
 
 /* ---- concat ---- */
 
-typedef struct ipr__cat_aux { ipr_index outer, inner; int axis; } ipr__cat_aux;
+typedef struct ipr__cat_aux {
+    ipr_index outer, inner;
+    int axis;
+} ipr__cat_aux;
 
 IPR_API ipr_tensor *ipr_concat(ipr_ctx *c, ipr_tensor *const *x, int count, int axis)
 {
@@ -6988,10 +7789,17 @@ IPR_API ipr_tensor *ipr_concat(ipr_ctx *c, ipr_tensor *const *x, int count, int 
     char s1[96], s2[96];
     int i, k, is_int;
     if (!c) return NULL;
-    if (!x || count < 1) { (void)ipr__fail(c, IPR_E_ARG, fn, "%d tensors; give at least one", count); return ipr__poison(c); }
-    for (i = 0; i < count; i++) if (!ipr__in(c, fn, "a tensor of the list", x[i])) return ipr__poison(c);
+    if (!x || count < 1) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "%d tensors; give at least one", count);
+        return ipr__poison(c);
+    }
+    for (i = 0; i < count; i++)
+        if (!ipr__in(c, fn, "a tensor of the list", x[i])) return ipr__poison(c);
     if (axis < 0) axis += x[0]->rank;
-    if (axis < 0 || axis >= x[0]->rank) { (void)ipr__fail(c, IPR_E_RANGE, fn, "no such axis in %s", ipr__shape(x[0], s1)); return ipr__poison(c); }
+    if (axis < 0 || axis >= x[0]->rank) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "no such axis in %s", ipr__shape(x[0], s1));
+        return ipr__poison(c);
+    }
     in = (ipr_tensor **)ipr__keep(c, (size_t)count * sizeof *in);
     if (!in) return ipr__poison(c);
     is_int = x[0]->s->type == IPR_T_I32;
@@ -7000,7 +7808,11 @@ IPR_API ipr_tensor *ipr_concat(ipr_ctx *c, ipr_tensor *const *x, int count, int 
     for (i = 0; i < count; i++) {
         int same = x[i]->rank == x[0]->rank && x[i]->s->type == x[0]->s->type;
         for (k = 0; same && k < x[0]->rank; k++) same = k == axis || x[i]->dim[k] == x[0]->dim[k];
-        if (!same) { (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s and %s do not join on axis %d", ipr__shape(x[0], s1), ipr__shape(x[i], s2), axis); return ipr__poison(c); }
+        if (!same) {
+            (void)ipr__fail(c, IPR_E_SHAPE, fn, "%s and %s do not join on axis %d", ipr__shape(x[0], s1),
+                            ipr__shape(x[i], s2), axis);
+            return ipr__poison(c);
+        }
         in[i] = ipr__contig(c, x[i]);
         if (ipr_is_poison(in[i])) return in[i];
         dims[axis] += x[i]->dim[axis];
@@ -7064,7 +7876,10 @@ IPR_API ipr_tensor *ipr_argmax(ipr_ctx *c, ipr_tensor *x)
     ipr_tensor *y;
     ipr_index w, r, i;
     if (!ipr__in_real(c, "ipr_argmax", "x", x)) return ipr__poison(c);
-    if (x->rank < 1) { (void)ipr__fail(c, IPR_E_SHAPE, "ipr_argmax", "a scalar has no last axis"); return ipr__poison(c); }
+    if (x->rank < 1) {
+        (void)ipr__fail(c, IPR_E_SHAPE, "ipr_argmax", "a scalar has no last axis");
+        return ipr__poison(c);
+    }
     x = ipr__contig(c, x);
     y = ipr_is_poison(x) ? x : ipr__make(c, &c->step, "ipr_argmax", IPR_T_I32, x->rank - 1, x->dim);
     if (ipr_is_poison(y)) return y;
@@ -7072,7 +7887,8 @@ IPR_API ipr_tensor *ipr_argmax(ipr_ctx *c, ipr_tensor *x)
     for (r = 0; r < y->n; r++) {
         const ipr_real *p = ipr__rd(x) + r * w;
         ipr_index best = 0;
-        for (i = 1; i < w; i++) if (p[i] > p[best]) best = i;
+        for (i = 1; i < w; i++)
+            if (p[i] > p[best]) best = i;
         ((int32_t *)y->s->data)[r] = (int32_t)best;
     }
     return y;
@@ -7086,7 +7902,7 @@ IPR__FN double ipr__loss_value(ipr_ctx *c, ipr_loss_fn f, void *user)
     ipr_no_grad(c, 1);
     v = (double)ipr_item(c, f(c, user));
     ipr_no_grad(c, 0);
-    c->step_no--;               /* the same dropout masks every time */
+    c->step_no--; /* the same dropout masks every time */
     ipr_step_end(c);
     return v;
 }
@@ -7097,7 +7913,10 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
     double worst = 0;
     ipr__named *k;
     if (!c || c->err) return -1;
-    if (!p || !f || !(eps > 0) || samples < 1) { (void)ipr__fail(c, IPR_E_ARG, "ipr_gradcheck", "needs parameters, a loss, eps > 0 and samples > 0"); return -1; }
+    if (!p || !f || !(eps > 0) || samples < 1) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_gradcheck", "needs parameters, a loss, eps > 0 and samples > 0");
+        return -1;
+    }
     ipr_params_zero_grad(p);
     if (ipr_backward(c, f(c, user)) != IPR_OK) return -1;
     c->step_no--;
@@ -7117,7 +7936,7 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
             num = (up - down) / (2 * eps);
             ana = k->t->s->grad ? (double)k->t->s->grad[i] : 0;
             err = ipr__dabs(num - ana) / IPR__MAX(1.0, IPR__MAX(ipr__dabs(num), ipr__dabs(ana)));
-            if (!(err <= worst)) worst = err;   /* NaN is worst */
+            if (!(err <= worst)) worst = err; /* NaN is worst */
             if (c->err) return -1;
         }
     }
@@ -7131,12 +7950,19 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
 
 /* Slots of the node. NULL stands for what was not given or not wanted. */
 enum {
-    IPR__RNN_X, IPR__RNN_H0, IPR__RNN_C0, IPR__RNN_W_IH, IPR__RNN_W_HH, IPR__RNN_B_IH, IPR__RNN_B_HH, IPR__RNN_GATE,
+    IPR__RNN_X,
+    IPR__RNN_H0,
+    IPR__RNN_C0,
+    IPR__RNN_W_IH,
+    IPR__RNN_W_HH,
+    IPR__RNN_B_IH,
+    IPR__RNN_B_HH,
+    IPR__RNN_GATE,
     IPR__RNN_NIN
 };
 enum { IPR__RNN_H_N, IPR__RNN_C_N, IPR__RNN_Y, IPR__RNN_GATE_OUT, IPR__RNN_NOUT };
 
-static const char *const ipr__rnn_arg[IPR__RNN_NIN] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate" };
+static const char *const ipr__rnn_arg[IPR__RNN_NIN] = {"x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate"};
 
 /* An error unless the argument is absent or d0 x d1 (d1 = 0: d0 alone). */
 IPR__FN int ipr__rnn_expect(ipr_ctx *c, const char *fn, ipr_tensor *const *in, int which, ipr_index d0, ipr_index d1,
@@ -7191,7 +8017,9 @@ IPR__FN int ipr__rnn_shapes(ipr_ctx *c, const char *fn, ipr_tensor *const *in, c
         return ipr__fail(c, IPR_E_ARG, fn, "c0 is given; a GRU has no cell state, pass NULL");
     if (w->rank != 2)
         return ipr__fail(c, IPR_E_SHAPE, fn, "w_hh is %s; %I*hidden x hidden is needed", ipr__shape(w, s), gates);
-    r->T = x->dim[0]; r->Bx = x->dim[1]; r->I = x->dim[2];
+    r->T = x->dim[0];
+    r->Bx = x->dim[1];
+    r->I = x->dim[2];
     r->dual = d->dual != 0;
     r->B = r->Bx * (r->dual ? 2 : 1);
     r->H = H = IPR__MAX(w->dim[0] / gates, 1);
@@ -7216,7 +8044,8 @@ IPR__FN int ipr__rnn_bind(ipr_ctx *c, ipr__rnn *r, const ipr_rnn_in *d, ipr_tens
     out[IPR__RNN_C_N] = r->gru ? NULL : ipr__temp2(c, r->B, r->H);
     out[IPR__RNN_Y] = d->no_y ? NULL : ipr__temp3(c, r->T, r->B, r->H);
     out[IPR__RNN_GATE_OUT] = d->want_gate_out ? ipr__temp3(c, r->T, r->B, r->H) : NULL;
-    for (i = 0; i < IPR__RNN_NOUT; i++) if (out[i] && ipr_is_poison(out[i])) return 0;
+    for (i = 0; i < IPR__RNN_NOUT; i++)
+        if (out[i] && ipr_is_poison(out[i])) return 0;
     r->x = ipr__rd(in[IPR__RNN_X]);
     r->w_ih = ipr__rd(in[IPR__RNN_W_IH]);
     r->w_hh = ipr__rd(in[IPR__RNN_W_HH]);
@@ -7238,16 +8067,21 @@ IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *
     ipr__rnn r = IPR_ZERO;
     ipr__node *n;
     int i;
-    in[IPR__RNN_X] = d->x; in[IPR__RNN_H0] = d->h0; in[IPR__RNN_C0] = d->c0;
-    in[IPR__RNN_W_IH] = d->w_ih; in[IPR__RNN_W_HH] = d->w_hh;
-    in[IPR__RNN_B_IH] = d->b_ih; in[IPR__RNN_B_HH] = d->b_hh;
+    in[IPR__RNN_X] = d->x;
+    in[IPR__RNN_H0] = d->h0;
+    in[IPR__RNN_C0] = d->c0;
+    in[IPR__RNN_W_IH] = d->w_ih;
+    in[IPR__RNN_W_HH] = d->w_hh;
+    in[IPR__RNN_B_IH] = d->b_ih;
+    in[IPR__RNN_B_HH] = d->b_hh;
     in[IPR__RNN_GATE] = d->gate;
     r.gru = op == IPR_OP_GRU;
     if (!ipr__rnn_given(c, fn, in) || ipr__rnn_shapes(c, fn, in, d, &r) != IPR_OK) return 0;
-    for (i = 0; i < IPR__RNN_NIN; i++) if (in[i]) {
-        in[i] = ipr__contig(c, in[i]);
-        if (ipr_is_poison(in[i])) return 0;
-    }
+    for (i = 0; i < IPR__RNN_NIN; i++)
+        if (in[i]) {
+            in[i] = ipr__contig(c, in[i]);
+            if (ipr_is_poison(in[i])) return 0;
+        }
     r.keep = ipr__recording(c, in, IPR__RNN_NIN);
     if (!ipr__rnn_bind(c, &r, d, in, out) || !ipr__rnn_forward(c, &r)) return 0;
     if (!r.keep) return 1;
@@ -7335,7 +8169,8 @@ IPR_API void ipr_init_normal(ipr_params *p, ipr_tensor *t, double sd)
 }
 
 /* "NAME.SUFFIX" as a parameter of the set; poison when a name is too long or a size bad. */
-IPR__FN ipr_tensor *ipr__layer_param(ipr_params *p, const char *name, const char *suffix, int rank, ipr_index d0, ipr_index d1)
+IPR__FN ipr_tensor *ipr__layer_param(ipr_params *p, const char *name, const char *suffix, int rank, ipr_index d0,
+                                     ipr_index d1)
 {
     char full[160];
     ipr_index d[2];
@@ -7365,7 +8200,10 @@ IPR_API ipr_dense ipr_dense_new(ipr_params *p, const char *name, ipr_index in, i
 
 IPR_API ipr_tensor *ipr_dense_forward(ipr_ctx *c, const ipr_dense *l, ipr_tensor *x)
 {
-    if (!l) { (void)ipr__fail(c, IPR_E_ARG, "ipr_dense_forward", "the layer is NULL"); return ipr__poison(c); }
+    if (!l) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_dense_forward", "the layer is NULL");
+        return ipr__poison(c);
+    }
     return ipr_linear(c, x, l->weight, l->bias);
 }
 
@@ -7382,7 +8220,10 @@ IPR_API ipr_embed ipr_embed_new(ipr_params *p, const char *name, ipr_index vocab
 
 IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor *ids)
 {
-    if (!l) { (void)ipr__fail(c, IPR_E_ARG, "ipr_embed_forward", "the layer is NULL"); return ipr__poison(c); }
+    if (!l) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_embed_forward", "the layer is NULL");
+        return ipr__poison(c);
+    }
     return ipr_embedding(c, l->weight, ids, l->pad);
 }
 
@@ -7395,7 +8236,8 @@ IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index
     l.cell = cell;
     l.input = input;
     l.hidden = hidden;
-    if (p && cell != IPR_LSTM && cell != IPR_GRU) (void)ipr__fail(p->c, IPR_E_ARG, "ipr_rnn_new", "cell %d; IPR_LSTM or IPR_GRU", cell);
+    if (p && cell != IPR_LSTM && cell != IPR_GRU)
+        (void)ipr__fail(p->c, IPR_E_ARG, "ipr_rnn_new", "cell %d; IPR_LSTM or IPR_GRU", cell);
     l.w_ih = ipr__layer_param(p, name, "weight_ih_l0", 2, rows, input);
     l.w_hh = ipr__layer_param(p, name, "weight_hh_l0", 2, rows, hidden);
     l.b_ih = ipr__layer_param(p, name, "bias_ih_l0", 1, rows, 0);
@@ -7429,7 +8271,10 @@ IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_in 
 IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, ipr_tensor *gate, int dual)
 {
     ipr_rnn_in in;
-    if (!l) { (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_forward", "the layer is NULL"); return ipr__poison(c); }
+    if (!l) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_forward", "the layer is NULL");
+        return ipr__poison(c);
+    }
     if (ipr_is_poison(x) || (gate && ipr_is_poison(gate))) return ipr__poison(c);
     in = ipr__rnn_inputs(l, x);
     in.gate = gate;
@@ -7471,7 +8316,8 @@ IPR__FN int ipr__os_kind(const char *path)
 IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
 {
     HANDLE h = CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
-    (void)model; (void)flags;
+    (void)model;
+    (void)flags;
     return h == INVALID_HANDLE_VALUE ? -1 : (ipr_index)h;
 }
 
@@ -7514,7 +8360,7 @@ IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
 
 /* fsync is not in the strict C99 view of some headers; there every write goes to the disk by itself. */
 #if defined(F_FULLFSYNC)
-#define IPR__FSYNC(fd) (fcntl(fd, F_FULLFSYNC) == -1 ? fsync(fd) : 0)   /* macOS: fsync stops at the drive's cache */
+#define IPR__FSYNC(fd) (fcntl(fd, F_FULLFSYNC) == -1 ? fsync(fd) : 0) /* macOS: fsync stops at the drive's cache */
 #define IPR__OPEN_SYNC 0
 #elif defined(__APPLE__) || (defined(_POSIX_C_SOURCE) && _POSIX_C_SOURCE >= 200112L) || defined(_XOPEN_SOURCE)
 #define IPR__FSYNC(fd) fsync(fd)
@@ -7549,16 +8395,19 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     int old = !(flags & IPR_FILE_PRIVATE) && stat(model, &s) == 0;
     unsigned mode = flags & IPR_FILE_PRIVATE ? 0600u : old ? (unsigned)s.st_mode & 0777u : 0666u;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | IPR__OPEN_SYNC | IPR__OPEN_CLOEXEC, (mode_t)mode);
-    if (fd >= 0 && old) (void)chmod(path, (mode_t)mode);    /* the umask may have taken some away */
+    if (fd >= 0 && old) (void)chmod(path, (mode_t)mode); /* the umask may have taken some away */
     return fd;
 }
 
 IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
 {
-    int retries = 8;    /* for a signal before the first byte; a full disk fails every time */
+    int retries = 8; /* for a signal before the first byte; a full disk fails every time */
     while (n) {
         ptrdiff_t got = (ptrdiff_t)write((int)h, p, IPR__MIN(n, (size_t)1 << 30));
-        if (got <= 0) { if (retries-- == 0) return 0; continue; }
+        if (got <= 0) {
+            if (retries-- == 0) return 0;
+            continue;
+        }
         p += got;
         n -= (size_t)got;
     }
@@ -7584,7 +8433,7 @@ IPR__FN void ipr__os_sync_folder(char *path)
     path[n] = 0;
     fd = open(n ? path : ".", O_RDONLY | IPR__OPEN_CLOEXEC);
     path[n] = cut;
-    if (fd < 0) return;     /* a folder that cannot be opened: the file itself is safe all the same */
+    if (fd < 0) return; /* a folder that cannot be opened: the file itself is safe all the same */
     (void)IPR__FSYNC(fd);
     (void)close(fd);
 }
@@ -7630,7 +8479,11 @@ IPR__FN const char *ipr__show(char out[72], const char *s)
 {
     int n = 0;
     for (; *s && n < 64; s++) out[n++] = *s >= ' ' && *s < 127 ? *s : '?';
-    if (*s) { out[n++] = '.'; out[n++] = '.'; out[n++] = '.'; }
+    if (*s) {
+        out[n++] = '.';
+        out[n++] = '.';
+        out[n++] = '.';
+    }
     out[n] = 0;
     return out;
 }
@@ -7731,16 +8584,17 @@ IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
     char *gz;
     int packed;
     if (kind == IPR__PATH_FOLDER)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: is a folder; give the name of a file",
-                                     path);
+        return r->status =
+                   ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: is a folder; give the name of a file", path);
     if (kind != IPR__PATH_NONE)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: cannot be opened; may you read it?",
-                                     path);
+        return r->status =
+                   ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_file", "%s: cannot be opened; may you read it?", path);
     gz = ipr__join(r->ctx, path, ".gz");
     packed = gz && ipr__os_kind(gz) == IPR__PATH_FILE;
     ipr__free(r->ctx, gz);
-    return r->status = ipr__fail(r->ctx, IPR_E_MISSING, "ipr_reader_file", packed ?
-        "%s: only %s.gz is there; run make data, or gunzip it" : "%s: no such file", path, path);
+    return r->status = ipr__fail(r->ctx, IPR_E_MISSING, "ipr_reader_file",
+                                 packed ? "%s: only %s.gz is there; run make data, or gunzip it" : "%s: no such file",
+                                 path, path);
 }
 #endif
 
@@ -7770,9 +8624,9 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
     if (!r) return IPR_E_ARG;
     if (r->status) return r->status;
     if (bytes > r->size - r->at)
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_reader_read",
-                                     "%s: truncated: %U bytes wanted at byte %U of %U", r->name, (uint64_t)bytes,
-                                     r->at, r->size);
+        return r->status =
+                   ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_reader_read", "%s: truncated: %U bytes wanted at byte %U of %U",
+                             r->name, (uint64_t)bytes, r->at, r->size);
     if (r->mem) {
         ipr__copy(dst, r->mem + r->at, bytes);
         r->at += bytes;
@@ -7780,10 +8634,10 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
     }
     got = ipr__reader_pull(r, (uint8_t *)dst, bytes);
     if (got < 0 || (size_t)got < bytes)
-        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_read", got < 0
-                                     ? "%s: reading failed at byte %U of %U"
-                                     : "%s: ended early, between byte %U and the %U it claimed", r->name, r->at,
-                                     r->size);
+        return r->status = ipr__fail(r->ctx, IPR_E_IO, "ipr_reader_read",
+                                     got < 0 ? "%s: reading failed at byte %U of %U"
+                                             : "%s: ended early, between byte %U and the %U it claimed",
+                                     r->name, r->at, r->size);
     r->at += bytes;
     return IPR_OK;
 }
@@ -7800,14 +8654,20 @@ IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owne
         return r->mem + (r->at - bytes);
     }
     /* says that it is truncated */
-    if (bytes > r->size - r->at) { (void)ipr_reader_read(r, NULL, bytes); return NULL; }
-    block = bytes < (size_t)PTRDIFF_MAX ? (uint8_t *)ipr__alloc(r->ctx, bytes + 1) : NULL;
-    if (!block) {
-        r->status = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_reader", "%s: %U bytes do not fit in memory", r->name,
-                              (uint64_t)bytes);
+    if (bytes > r->size - r->at) {
+        (void)ipr_reader_read(r, NULL, bytes);
         return NULL;
     }
-    if (ipr_reader_read(r, block, bytes)) { ipr__free(r->ctx, block); return NULL; }
+    block = bytes < (size_t)PTRDIFF_MAX ? (uint8_t *)ipr__alloc(r->ctx, bytes + 1) : NULL;
+    if (!block) {
+        r->status =
+            ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_reader", "%s: %U bytes do not fit in memory", r->name, (uint64_t)bytes);
+        return NULL;
+    }
+    if (ipr_reader_read(r, block, bytes)) {
+        ipr__free(r->ctx, block);
+        return NULL;
+    }
     *owned = block;
     return block;
 }
@@ -7909,10 +8769,12 @@ IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int fla
     {
         int kind = ipr__os_kind(path);
         if (kind == IPR__PATH_FOLDER || kind == IPR__PATH_OTHER)
-            return w->status = ipr__fail(c, IPR_E_IO, "ipr_writer_file", kind == IPR__PATH_FOLDER
-                                         ? "%s: is a folder; give the name of a file"
-                                         : "%s: is a device or pipe, which cannot be replaced; use a callback writer",
-                                         path);
+            return w->status =
+                       ipr__fail(c, IPR_E_IO, "ipr_writer_file",
+                                 kind == IPR__PATH_FOLDER
+                                     ? "%s: is a folder; give the name of a file"
+                                     : "%s: is a device or pipe, which cannot be replaced; use a callback writer",
+                                 path);
     }
     /* a rename would replace it all the same: but who made a model read-only meant it */
     if (ipr__os_kind(path) == IPR__PATH_FILE && !ipr__os_may_write(path))
@@ -7937,10 +8799,11 @@ IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
     else ok = ipr__os_write(w->handle, p, n);
 #endif
     if (ok) return IPR_OK;
-    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_write", w->kind == IPR__W_FILE ?
-        "%s: writing failed within %U bytes, is the disk full? The old file is as it was"
-        : "%s: write_fn failed within %U bytes",
-        w->name, w->total);
+    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_write",
+                                 w->kind == IPR__W_FILE
+                                     ? "%s: writing failed within %U bytes, is the disk full? The old file is as it was"
+                                     : "%s: write_fn failed within %U bytes",
+                                 w->name, w->total);
 }
 
 IPR__FN int ipr__writer_flush(ipr_writer *w)
@@ -7958,8 +8821,8 @@ IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
     while (need && cap < need) cap = cap > (size_t)-1 / 2 ? need : cap * 2;
     if (need) next = (uint8_t *)ipr__alloc(w->ctx, cap);
     if (!next)
-        return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_write", "%U bytes do not fit in memory",
-                                     w->total);
+        return w->status =
+                   ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_write", "%U bytes do not fit in memory", w->total);
     ipr__copy(next, w->buf, w->used);
     ipr_wipe(w->buf, w->cap);
     ipr__free(w->ctx, w->buf);
@@ -7975,7 +8838,7 @@ IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
     if (!w->kind || w->committed)
         return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_write", "the writer is not open");
     w->total += bytes;
-    if (w->kind == IPR__W_BUFFER && w->total > w->cap) return IPR_OK;       /* counted only */
+    if (w->kind == IPR__W_BUFFER && w->total > w->cap) return IPR_OK; /* counted only */
     if (bytes > w->cap - w->used) {
         if (w->kind == IPR__W_MEMORY) (void)ipr__writer_grow(w, bytes);
         else (void)ipr__writer_flush(w);
@@ -8005,9 +8868,10 @@ IPR__FN int ipr__writer_replace(ipr_writer *w)
         ipr__os_sync_folder(w->path);
         return IPR_OK;
     }
-    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_commit", ok
-                                 ? "%s: cannot be replaced; may you write it? It is as it was"
-                                 : "%s: the disk did not take all bytes; the old file is as it was", w->name);
+    return w->status = ipr__fail(w->ctx, IPR_E_IO, "ipr_writer_commit",
+                                 ok ? "%s: cannot be replaced; may you write it? It is as it was"
+                                    : "%s: the disk did not take all bytes; the old file is as it was",
+                                 w->name);
 }
 #endif
 
@@ -8019,8 +8883,7 @@ IPR_API int ipr_writer_commit(ipr_writer *w)
         return w->status = ipr__fail(w->ctx, IPR_E_STATE, "ipr_writer_commit", "the writer is not open");
     if (w->kind == IPR__W_BUFFER && w->total > w->cap)
         return w->status = ipr__fail(w->ctx, IPR_E_NOMEM, "ipr_writer_commit",
-                                     "%U bytes into a buffer of %U; give ipr_writer_bytes",
-                                     w->total, (uint64_t)w->cap);
+                                     "%U bytes into a buffer of %U; give ipr_writer_bytes", w->total, (uint64_t)w->cap);
     if (w->kind >= IPR__W_CALLBACK && ipr__writer_flush(w)) return w->status;
 #if IPR__FILES
     if (w->kind == IPR__W_FILE && ipr__writer_replace(w)) return w->status;
@@ -8066,7 +8929,10 @@ IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
     if (ipr_reader_file(c, &r, path)) return NULL;
     n = (size_t)ipr_reader_left(&r);
     if (n == ipr_reader_left(&r) && n < (size_t)-1 - 1) data = (uint8_t *)ipr__alloc(c, n + 1);
-    if (data && ipr_reader_read(&r, data, n)) { ipr__free(c, data); data = NULL; }
+    if (data && ipr_reader_read(&r, data, n)) {
+        ipr__free(c, data);
+        data = NULL;
+    }
     if (data) {
         data[n] = 0;
         if (bytes) *bytes = n;
@@ -8084,7 +8950,8 @@ IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
 {
     int len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0, i;
     if (!len || (size_t)len > n) return 0;
-    for (i = 1; i < len; i++) if ((s[i] & 0xc0) != 0x80) return 0;
+    for (i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
     if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0;
     if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
     return len;
@@ -8093,14 +8960,25 @@ IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
 /* Code point as UTF-8; returns the length. */
 IPR__FN int ipr__utf8_put(char out[4], uint32_t u)
 {
-    if (u < 0x80) { out[0] = (char)u; return 1; }
-    if (u < 0x800) { out[0] = (char)(0xc0u | u >> 6); out[1] = (char)(0x80u | (u & 63u)); return 2; }
+    if (u < 0x80) {
+        out[0] = (char)u;
+        return 1;
+    }
+    if (u < 0x800) {
+        out[0] = (char)(0xc0u | u >> 6);
+        out[1] = (char)(0x80u | (u & 63u));
+        return 2;
+    }
     if (u < 0x10000) {
-        out[0] = (char)(0xe0u | u >> 12); out[1] = (char)(0x80u | (u >> 6 & 63u)); out[2] = (char)(0x80u | (u & 63u));
+        out[0] = (char)(0xe0u | u >> 12);
+        out[1] = (char)(0x80u | (u >> 6 & 63u));
+        out[2] = (char)(0x80u | (u & 63u));
         return 3;
     }
-    out[0] = (char)(0xf0u | u >> 18); out[1] = (char)(0x80u | (u >> 12 & 63u));
-    out[2] = (char)(0x80u | (u >> 6 & 63u)); out[3] = (char)(0x80u | (u & 63u));
+    out[0] = (char)(0xf0u | u >> 18);
+    out[1] = (char)(0x80u | (u >> 12 & 63u));
+    out[2] = (char)(0x80u | (u >> 6 & 63u));
+    out[3] = (char)(0x80u | (u & 63u));
     return 4;
 }
 
@@ -8112,9 +8990,10 @@ IPR__FN int32_t ipr__hex4(const char *s, size_t n)
     if (n < 4) return -1;
     for (i = 0; i < 4; i++) {
         char ch = s[i];
-        int d = ch >= '0' && ch <= '9' ? ch - '0'
-              : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
-              : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+        int d = ch >= '0' && ch <= '9'   ? ch - '0'
+                : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
+                : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10
+                                         : -1;
         if (d < 0) return -1;
         v = v * 16 + d;
     }
@@ -8123,16 +9002,34 @@ IPR__FN int32_t ipr__hex4(const char *s, size_t n)
 
 /* ---- JSON in: a pull lexer with the grammar in it; the nesting is one bit a level ---- */
 
-enum { IPR__J_ERROR, IPR__J_END, IPR__J_OBJECT, IPR__J_OBJECT_END, IPR__J_ARRAY, IPR__J_ARRAY_END, IPR__J_KEY,
-       IPR__J_STRING, IPR__J_NUMBER, IPR__J_TRUE, IPR__J_FALSE, IPR__J_NULL };
-enum { IPR__J_WANT_VALUE, IPR__J_WANT_VALUE_OR_END, IPR__J_WANT_KEY, IPR__J_WANT_KEY_OR_END, IPR__J_WANT_NEXT,
-    IPR__J_WANT_NOTHING };
+enum {
+    IPR__J_ERROR,
+    IPR__J_END,
+    IPR__J_OBJECT,
+    IPR__J_OBJECT_END,
+    IPR__J_ARRAY,
+    IPR__J_ARRAY_END,
+    IPR__J_KEY,
+    IPR__J_STRING,
+    IPR__J_NUMBER,
+    IPR__J_TRUE,
+    IPR__J_FALSE,
+    IPR__J_NULL
+};
+enum {
+    IPR__J_WANT_VALUE,
+    IPR__J_WANT_VALUE_OR_END,
+    IPR__J_WANT_KEY,
+    IPR__J_WANT_KEY_OR_END,
+    IPR__J_WANT_NEXT,
+    IPR__J_WANT_NOTHING
+};
 
 typedef struct ipr__lex {
     const char *s;
-    size_t n, at;           /* the text, and where we are */
-    size_t from, to;        /* span of the last token; of strings without the quotes */
-    uint64_t objects;       /* bit d: level d is an object */
+    size_t n, at;     /* the text, and where we are */
+    size_t from, to;  /* span of the last token; of strings without the quotes */
+    uint64_t objects; /* bit d: level d is an object */
     int depth, want;
     const char *error;
 } ipr__lex;
@@ -8144,7 +9041,11 @@ IPR__FN void ipr__lex_start(ipr__lex *x, const char *s, size_t n)
     x->n = n;
 }
 
-IPR__FN int ipr__lex_error(ipr__lex *x, const char *why) { x->error = why; return IPR__J_ERROR; }
+IPR__FN int ipr__lex_error(ipr__lex *x, const char *why)
+{
+    x->error = why;
+    return IPR__J_ERROR;
+}
 
 IPR__FN void ipr__lex_space(ipr__lex *x)
 {
@@ -8164,12 +9065,18 @@ IPR__FN int ipr__lex_escape(ipr__lex *x)
         return 0;
     }
     x->at += 4;
-    if (u == 0) { x->error = "\\u0000 in a string"; return 0; }
+    if (u == 0) {
+        x->error = "\\u0000 in a string";
+        return 0;
+    }
     if (u < 0xd800 || u > 0xdfff) return 1;
     low = -1;
     if (u < 0xdc00 && x->n - x->at >= 6 && x->s[x->at] == '\\' && x->s[x->at + 1] == 'u')
         low = ipr__hex4(x->s + x->at + 2, 4);
-    if (low < 0xdc00 || low > 0xdfff) { x->error = "half a surrogate pair in a string"; return 0; }
+    if (low < 0xdc00 || low > 0xdfff) {
+        x->error = "half a surrogate pair in a string";
+        return 0;
+    }
     x->at += 6;
     return 1;
 }
@@ -8286,8 +9193,8 @@ IPR__FN int ipr__lex_next(ipr__lex *x)
     if (x->at >= x->n) return ipr__lex_error(x, "the text ends early");
     ch = x->s[x->at];
     closing = x->objects >> x->depth & 1u ? '}' : ']';
-    if (x->depth && ch == closing && (x->want == IPR__J_WANT_NEXT || x->want == IPR__J_WANT_KEY_OR_END ||
-                                      x->want == IPR__J_WANT_VALUE_OR_END))
+    if (x->depth && ch == closing &&
+        (x->want == IPR__J_WANT_NEXT || x->want == IPR__J_WANT_KEY_OR_END || x->want == IPR__J_WANT_VALUE_OR_END))
         return ipr__lex_close(x);
     if (x->want == IPR__J_WANT_NEXT) {
         if (ch != ',') return ipr__lex_error(x, closing == '}' ? "',' or '}' is needed" : "',' or ']' is needed");
@@ -8314,7 +9221,8 @@ IPR__FN int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
     }
     if (s[*at + 1] != 'u') {
         out[0] = s[*at + 1];
-        for (i = 0; i < 5; i++) if (s[*at + 1] == from[i]) out[0] = to[i];
+        for (i = 0; i < 5; i++)
+            if (s[*at + 1] == from[i]) out[0] = to[i];
         *at += 2;
         return 1;
     }
@@ -8334,7 +9242,8 @@ IPR__FN int ipr__json_span_is(const char *s, size_t n, const char *text)
     char ch[4];
     while (at < n) {
         int len = ipr__json_char(s, n, &at, ch), i;
-        for (i = 0; i < len; i++) if (*text++ != ch[i]) return 0;
+        for (i = 0; i < len; i++)
+            if (*text++ != ch[i]) return 0;
     }
     return *text == 0;
 }
@@ -8371,7 +9280,10 @@ IPR__FN int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const i
     uint64_t line = 1, col = 1;
     size_t i;
     for (i = 0; i < x->at && i < x->n; i++) {
-        if (x->s[i] == '\n') { line++; col = 1; } else col++;
+        if (x->s[i] == '\n') {
+            line++;
+            col = 1;
+        } else col++;
     }
     return ipr__fail(c, IPR_E_FORMAT, fn, "%s: line %U column %U: %s", what, line, col, x->error);
 }
@@ -8387,13 +9299,19 @@ IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_
     ipr__lex_start(&x, text, bytes);
     ipr__lex_space(&x);
     v.text = text + x.at;
-    do token = ipr__lex_next(&x); while (token > IPR__J_END);
+    do token = ipr__lex_next(&x);
+    while (token > IPR__J_END);
     if (token == IPR__J_ERROR) return ipr__json_fail(c, "ipr_json_parse", "JSON", &x);
-    while (bytes && (text[bytes - 1] == ' ' || text[bytes - 1] == '\t' || text[bytes - 1] == '\n' ||
-                     text[bytes - 1] == '\r')) bytes--;
+    while (bytes &&
+           (text[bytes - 1] == ' ' || text[bytes - 1] == '\t' || text[bytes - 1] == '\n' || text[bytes - 1] == '\r'))
+        bytes--;
     v.bytes = bytes - (size_t)(v.text - text);
-    v.type = *v.text == '{' ? IPR_JSON_OBJECT : *v.text == '[' ? IPR_JSON_ARRAY : *v.text == '"' ? IPR_JSON_STRING
-           : *v.text == 't' || *v.text == 'f' ? IPR_JSON_BOOL : *v.text == 'n' ? IPR_JSON_NULL : IPR_JSON_NUMBER;
+    v.type = *v.text == '{'                     ? IPR_JSON_OBJECT
+             : *v.text == '['                   ? IPR_JSON_ARRAY
+             : *v.text == '"'                   ? IPR_JSON_STRING
+             : *v.text == 't' || *v.text == 'f' ? IPR_JSON_BOOL
+             : *v.text == 'n'                   ? IPR_JSON_NULL
+                                                : IPR_JSON_NUMBER;
     *root = v;
     return IPR_OK;
 }
@@ -8406,7 +9324,11 @@ IPR__FN int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
     v->type = IPR_JSON_NONE;
     if (token == IPR__J_OBJECT || token == IPR__J_ARRAY) {
         v->type = token == IPR__J_OBJECT ? IPR_JSON_OBJECT : IPR_JSON_ARRAY;
-        while (x->depth > depth) if (ipr__lex_next(x) <= IPR__J_END) { v->type = IPR_JSON_NONE; return 0; }
+        while (x->depth > depth)
+            if (ipr__lex_next(x) <= IPR__J_END) {
+                v->type = IPR_JSON_NONE;
+                return 0;
+            }
     } else if (token == IPR__J_STRING) {
         v->type = IPR_JSON_STRING;
         from--;
@@ -8430,10 +9352,17 @@ IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr
     if (!cursor || !value || !v.text || (v.type != IPR_JSON_ARRAY && v.type != IPR_JSON_OBJECT)) return 0;
     ipr__lex_start(&x, v.text, v.bytes);
     if (ipr__lex_next(&x) <= IPR__J_END) return 0;
-    if (*cursor) { x.at = *cursor; x.want = IPR__J_WANT_NEXT; }
+    if (*cursor) {
+        x.at = *cursor;
+        x.want = IPR__J_WANT_NEXT;
+    }
     token = ipr__lex_next(&x);
     if (token == IPR__J_KEY) {
-        if (key) { key->text = x.s + x.from - 1; key->bytes = x.to - x.from + 2; key->type = IPR_JSON_STRING; }
+        if (key) {
+            key->text = x.s + x.from - 1;
+            key->bytes = x.to - x.from + 2;
+            key->type = IPR_JSON_STRING;
+        }
         token = ipr__lex_next(&x);
     }
     if (!ipr__json_span(&x, token, value)) return 0;
@@ -8448,7 +9377,8 @@ IPR__FN int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
     if (k.type != IPR_JSON_STRING) return 0;
     while (at < k.bytes - 2) {
         int len = ipr__json_char(k.text + 1, k.bytes - 2, &at, ch), i;
-        for (i = 0; i < len; i++) if (used >= n || name[used++] != ch[i]) return 0;
+        for (i = 0; i < len; i++)
+            if (used >= n || name[used++] != ch[i]) return 0;
     }
     return used == n;
 }
@@ -8471,7 +9401,8 @@ IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
 {
     ipr_json_val value, none = IPR_ZERO;
     size_t at = 0;
-    while (i >= 0 && ipr_json_next(v, &at, NULL, &value)) if (i-- == 0) return value;
+    while (i >= 0 && ipr_json_next(v, &at, NULL, &value))
+        if (i-- == 0) return value;
     return none;
 }
 
@@ -8533,7 +9464,7 @@ IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
     char ch[4];
     while (v.type == IPR_JSON_STRING && at < v.bytes - 2) {
         size_t k = (size_t)ipr__json_char(v.text + 1, v.bytes - 2, &at, ch);
-        if (len == cut && cut + k < cap) {      /* whole characters only */
+        if (len == cut && cut + k < cap) { /* whole characters only */
             ipr__copy(out + cut, ch, k);
             cut += k;
         }
@@ -8576,10 +9507,16 @@ IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
             continue;
         }
         (void)ipr_writer_write(j->w, s + from, at - from);
-        if (ch == '"' || ch == '\\' || ch == '/') { esc[1] = (char)ch; esc[2] = 0; }
-        else if (ch == '\n') { esc[1] = 'n'; esc[2] = 0; }
-        else if (ch == '\t') { esc[1] = 't'; esc[2] = 0; }
-        else if (ch < 0x20) {
+        if (ch == '"' || ch == '\\' || ch == '/') {
+            esc[1] = (char)ch;
+            esc[2] = 0;
+        } else if (ch == '\n') {
+            esc[1] = 'n';
+            esc[2] = 0;
+        } else if (ch == '\t') {
+            esc[1] = 't';
+            esc[2] = 0;
+        } else if (ch < 0x20) {
             esc[2] = '0';
             esc[3] = '0';
             esc[4] = (char)('0' + (ch >> 4));
@@ -8607,7 +9544,8 @@ IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
     if (j->w->status) return 0;
     if (j->depth ? !key != !(j->objects & bit) : key || j->done) {
         ipr__json_misuse(j, !j->depth ? "one value without a key is a whole text"
-                            : key ? "a key inside an array" : "a value without key inside an object");
+                            : key     ? "a key inside an array"
+                                      : "a value without key inside an object");
         return 0;
     }
     if (j->filled & bit) (void)ipr_writer_write(j->w, ",", 1);
@@ -8624,7 +9562,10 @@ IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
 IPR__FN void ipr__json_open(ipr_json *j, const char *key, int object)
 {
     if (!ipr__json_lead(j, key)) return;
-    if (j->depth == 63) { ipr__json_misuse(j, "more than 63 levels"); return; }
+    if (j->depth == 63) {
+        ipr__json_misuse(j, "more than 63 levels");
+        return;
+    }
     (void)ipr_writer_write(j->w, object ? "{" : "[", 1);
     j->depth++;
     j->objects = (j->objects & ~((uint64_t)1 << j->depth)) | (uint64_t)(object ? 1 : 0) << j->depth;
@@ -8643,7 +9584,10 @@ IPR_API void ipr_json_end(ipr_json *j)
 {
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return;
-    if (!j->depth) { ipr__json_misuse(j, "nothing is open to end"); return; }
+    if (!j->depth) {
+        ipr__json_misuse(j, "nothing is open to end");
+        return;
+    }
     j->depth--;
     if (j->filled & bit) ipr__json_line(j);
     (void)ipr_writer_write(j->w, j->objects & bit ? "}" : "]", 1);
@@ -8691,16 +9635,16 @@ IPR_API int ipr_json_finish(ipr_json *j)
 
 /* ---- arrays ---- */
 
-typedef struct ipr__dtype { const char *name, *npy; uint8_t bytes, kind; } ipr__dtype;   /* kind: f, i, u */
+typedef struct ipr__dtype {
+    const char *name, *npy;
+    uint8_t bytes, kind;
+} ipr__dtype; /* kind: f, i, u */
 
 /* in the order of IPR_DT_*; npy without its byte order */
 static const ipr__dtype ipr__dtypes[IPR_DT_COUNT] = {
-    { "?", "", 0, '?' },
-    { "F64", "f8", 8, 'f' }, { "F32", "f4", 4, 'f' }, { "F16", "f2", 2, 'f' }, { "BF16", "", 2, 'f' },
-    { "I64", "i8", 8, 'i' }, { "U64", "u8", 8, 'u' }, { "I32", "i4", 4, 'i' }, { "U32", "u4", 4, 'u' },
-    { "I16", "i2", 2, 'i' }, { "U16", "u2", 2, 'u' }, { "I8", "i1", 1, 'i' }, { "U8", "u1", 1, 'u' },
-    { "BOOL", "b1", 1, 'u' }
-};
+    {"?", "", 0, '?'},     {"F64", "f8", 8, 'f'}, {"F32", "f4", 4, 'f'}, {"F16", "f2", 2, 'f'}, {"BF16", "", 2, 'f'},
+    {"I64", "i8", 8, 'i'}, {"U64", "u8", 8, 'u'}, {"I32", "i4", 4, 'i'}, {"U32", "u4", 4, 'u'}, {"I16", "i2", 2, 'i'},
+    {"U16", "u2", 2, 'u'}, {"I8", "i1", 1, 'i'},  {"U8", "u1", 1, 'u'},  {"BOOL", "b1", 1, 'u'}};
 
 IPR__FN int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
 IPR_API size_t ipr_dtype_bytes(int dtype) { return ipr__dtype_ok(dtype) ? ipr__dtypes[dtype].bytes : 0; }
@@ -8758,7 +9702,10 @@ IPR__FN int ipr__order(int order) { return order == IPR_ORDER_HOST ? ipr__host_o
 IPR__FN void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t size, int from, int to)
 {
     size_t i, k;
-    if (size == 1 || ipr__order(from) == ipr__order(to)) { ipr__copy(dst, src, n * size); return; }
+    if (size == 1 || ipr__order(from) == ipr__order(to)) {
+        ipr__copy(dst, src, n * size);
+        return;
+    }
     for (i = 0; i < n; i++, src += size, dst += size)
         for (k = 0; k < size; k++) dst[k] = src[size - 1 - k];
 }
@@ -8769,8 +9716,11 @@ IPR__FN void ipr__array_emit(ipr_writer *w, const ipr_array *a)
     size_t size = ipr_dtype_bytes(a->dtype), n = size ? a->bytes / size : 0, i;
     const uint8_t *p = (const uint8_t *)a->data;
     uint8_t chunk[512];
-    if (size == 1 || ipr__order(a->order) == IPR_ORDER_LITTLE) { (void)ipr_writer_write(w, p, a->bytes); return; }
-    for (i = 0; i < n && !w->status; ) {
+    if (size == 1 || ipr__order(a->order) == IPR_ORDER_LITTLE) {
+        (void)ipr_writer_write(w, p, a->bytes);
+        return;
+    }
+    for (i = 0; i < n && !w->status;) {
         size_t k = IPR__MIN(n - i, sizeof chunk / size);
         ipr__reorder(chunk, p + i * size, k, size, a->order, IPR_ORDER_LITTLE);
         (void)ipr_writer_write(w, chunk, k * size);
@@ -8784,7 +9734,7 @@ IPR__FN float ipr__f16_f32(uint32_t h)
     uint32_t sign = (h & 0x8000u) << 16, e = h >> 10 & 31u, m = h & 0x3ffu;
     if (e == 31) return ipr__bits_f32(sign | 0x7f800000u | m << 13);
     if (e) return ipr__bits_f32(sign | (e + 112u) << 23 | m << 13);
-    return ipr__bits_f32(sign | ipr__f32_bits((float)m * 5.9604644775390625e-8f));     /* m * 2^-24 */
+    return ipr__bits_f32(sign | ipr__f32_bits((float)m * 5.9604644775390625e-8f)); /* m * 2^-24 */
 }
 
 /* Element i as raw bits, any byte order. */
@@ -8807,7 +9757,10 @@ IPR__FN int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
         uint64_t top = (uint64_t)1 << (bits - 1);
         return v & top ? -(int64_t)(~(v | ~(top - 1u))) - 1 : (int64_t)v;
     }
-    if (v > (uint64_t)INT64_MAX) { *ok = 0; return 0; }
+    if (v > (uint64_t)INT64_MAX) {
+        *ok = 0;
+        return 0;
+    }
     return (int64_t)v;
 }
 
@@ -8841,7 +9794,10 @@ IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *
     }
     for (i = 0; i < n; i++) {
         double v = ipr__array_double(a, i);
-        if (dtype == IPR_DT_F64) { ((double *)dst)[i] = v; continue; }
+        if (dtype == IPR_DT_F64) {
+            ((double *)dst)[i] = v;
+            continue;
+        }
         if (!ipr__fits_float(v)) return i;
         ((float *)dst)[i] = (float)v;
     }
@@ -8879,13 +9835,12 @@ IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
     if (n && !dst) return ipr__fail(c, IPR_E_ARG, "ipr_array_get", "dst is NULL");
     if (!(floats || (ints && ipr__dtypes[a->dtype].kind != 'f')))
         return ipr__fail(c, IPR_E_ARG, "ipr_array_get", "%s: %s elements are not given as %s",
-                         ipr__show(show, a->name ? a->name : "array"),
-                         ipr_dtype_name(a->dtype), ipr_dtype_name(dtype));
+                         ipr__show(show, a->name ? a->name : "array"), ipr_dtype_name(a->dtype), ipr_dtype_name(dtype));
     done = floats ? ipr__array_floats(a, n, dtype, dst) : ipr__array_ints(a, n, dtype, dst);
     if (done == n) return IPR_OK;
     return ipr__fail(c, IPR_E_RANGE, "ipr_array_get", "%s: element %U, %g, does not fit %s",
-                     ipr__show(show, a->name ? a->name : "array"),
-                     (uint64_t)done, ipr__array_double(a, done), ipr_dtype_name(dtype));
+                     ipr__show(show, a->name ? a->name : "array"), (uint64_t)done, ipr__array_double(a, done),
+                     ipr_dtype_name(dtype));
 }
 
 IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
@@ -8944,9 +9899,11 @@ IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a)
     if (!ipr__dtypes[a->dtype].npy[0])
         return w->status = ipr__fail(w->ctx, IPR_E_ARG, "ipr_npy_write", "npy has no %s; convert to F32 first",
                                      ipr_dtype_name(a->dtype));
-    t.buf = head; t.cap = sizeof head; t.len = 0;
+    t.buf = head;
+    t.cap = sizeof head;
+    t.len = 0;
     ipr__text_s(&t, "\x93NUMPY\x01");
-    t.len += 3;     /* version 1.0 has a 0 byte, then the header's length, below */
+    t.len += 3; /* version 1.0 has a 0 byte, then the header's length, below */
     ipr__text_s(&t, ipr_dtype_bytes(a->dtype) == 1 ? "{'descr': '|" : "{'descr': '<");
     ipr__text_s(&t, ipr__dtypes[a->dtype].npy);
     ipr__text_s(&t, "', 'fortran_order': False, 'shape': (");
@@ -9132,8 +10089,8 @@ IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
     if (r->status) return r->status;
     if (ipr_reader_left(r) < 10 || ipr_reader_read(r, head, 10) || ipr__memcmp(head, "\x93NUMPY", 6) || head[6] < 1 ||
         head[6] > 3 || head[7])
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: no npy file of version 1, 2 or 3",
-                                     r->name);
+        return r->status =
+                   ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_npy_read", "%s: no npy file of version 1, 2 or 3", r->name);
     len = (size_t)head[8] | (size_t)head[9] << 8;
     if (head[6] > 1) {
         if (ipr_reader_read(r, head + 10, 2)) return r->status;
@@ -9184,7 +10141,7 @@ IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
 
 /* ---- safetensors ---- */
 
-enum { IPR__ST_HEADER_MAX = 100000000 };    /* the format's own cap */
+enum { IPR__ST_HEADER_MAX = 100000000 }; /* the format's own cap */
 
 /* Does item a come before item b? */
 typedef int (*ipr__before_fn)(const void *arg, uint32_t a, uint32_t b);
@@ -9194,9 +10151,13 @@ IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void 
 {
     size_t heap, end, at, kid;
     uint32_t x;
-    for (heap = n / 2, end = n; end > 1; ) {
+    for (heap = n / 2, end = n; end > 1;) {
         if (heap) x = v[--heap];
-        else { end--; x = v[end]; v[end] = v[0]; }
+        else {
+            end--;
+            x = v[end];
+            v[end] = v[0];
+        }
         for (at = heap; (kid = 2 * at + 1) < end; at = kid) {
             if (kid + 1 < end && before(arg, v[kid], v[kid + 1])) kid++;
             if (!before(arg, x, v[kid])) break;
@@ -9210,7 +10171,10 @@ IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void 
 /* < 0, 0, > 0 by bytes */
 IPR__FN int ipr__strcmp(const char *a, const char *b)
 {
-    while (*a && *a == *b) { a++; b++; }
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
     return (int)(uint8_t)*a - (int)(uint8_t)*b;
 }
 
@@ -9254,16 +10218,20 @@ IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *
     int i, m = meta ? meta->count : 0;
     for (i = 0; i < n; i++) {
         if (!v[i].name || !v[i].name[0] || !ipr__st_text_ok(v[i].name) || ipr__streq(v[i].name, "__metadata__"))
-            return ipr__fail(c, IPR_E_ARG, fn, "array %d: its name is empty, not UTF-8 or __metadata__; give it "
-                             "another", i);
+            return ipr__fail(c, IPR_E_ARG, fn,
+                             "array %d: its name is empty, not UTF-8 or __metadata__; give it "
+                             "another",
+                             i);
         if (ipr__array_check(c, fn, &v[i])) return ipr_status(c);
         order[i] = (uint32_t)i;
     }
     for (i = 0; i < m; i++) {
         if (!ipr__st_text_ok(meta->pairs[i].key) || !ipr__st_text_ok(meta->pairs[i].value) ||
             ipr__streq(meta->pairs[i].key, "sha256"))
-            return ipr__fail(c, IPR_E_ARG, fn, "metadata %d: NULL, not UTF-8, or the key sha256, which is written by "
-                             "itself", i);
+            return ipr__fail(c, IPR_E_ARG, fn,
+                             "metadata %d: NULL, not UTF-8, or the key sha256, which is written by "
+                             "itself",
+                             i);
         keys[i] = (uint32_t)i;
     }
     ipr__sort(keys, (size_t)m, ipr__pair_before, m ? meta->pairs : NULL);
@@ -9302,8 +10270,7 @@ IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *
 }
 
 IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
-                           const uint32_t *keys,
-                           const char *hash)
+                           const uint32_t *keys, const char *hash)
 {
     ipr_json j;
     uint64_t at = 0;
@@ -9311,7 +10278,7 @@ IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint3
     ipr_json_begin(&j, w, 0);
     ipr_json_object(&j, NULL);
     ipr_json_object(&j, "__metadata__");
-    for (i = 0; i < m; i++) {       /* sha256 at its place in the sorted keys */
+    for (i = 0; i < m; i++) { /* sha256 at its place in the sorted keys */
         if (!hashed && ipr__strcmp(meta->pairs[keys[i]].key, "sha256") > 0) {
             ipr_json_str(&j, "sha256", hash);
             hashed = 1;
@@ -9383,13 +10350,13 @@ IPR_API int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ip
 
 struct ipr_st {
     ipr_ctx *c;
-    const char *file;           /* for messages while it is opened */
-    ipr_array *arrays;          /* by name */
-    uint64_t *from;             /* their first bytes */
-    ipr_pair *pairs;            /* by key */
+    const char *file;  /* for messages while it is opened */
+    ipr_array *arrays; /* by name */
+    uint64_t *from;    /* their first bytes */
+    ipr_pair *pairs;   /* by key */
     ipr_meta meta;
-    uint32_t *order;            /* for sorting */
-    char *text, *text_next;     /* names, keys and values */
+    uint32_t *order;        /* for sorting */
+    char *text, *text_next; /* names, keys and values */
     const uint8_t *data;
     void *owned;
     size_t bytes, block;
@@ -9397,7 +10364,9 @@ struct ipr_st {
 };
 
 /* What a header asks memory for: an upper bound, from one pass over its tokens. */
-typedef struct ipr__st_count { size_t tensors, pairs, text; } ipr__st_count;
+typedef struct ipr__st_count {
+    size_t tensors, pairs, text;
+} ipr__st_count;
 
 IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t n, ipr__st_count *k)
 {
@@ -9408,7 +10377,10 @@ IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t 
     while ((token = ipr__lex_next(&x)) > IPR__J_END) {
         if (token == IPR__J_KEY && x.depth == 1) {
             meta = ipr__json_span_is(s + x.from, x.to - x.from, "__metadata__");
-            if (!meta) { k->tensors++; k->text += x.to - x.from + 1; }
+            if (!meta) {
+                k->tensors++;
+                k->text += x.to - x.from + 1;
+            }
         } else if (meta && x.depth == 2 && (token == IPR__J_KEY || token == IPR__J_STRING)) {
             if (token == IPR__J_KEY) k->pairs++;
             k->text += x.to - x.from + 1;
@@ -9456,8 +10428,8 @@ IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
     v.type = IPR_JSON_STRING;
     (void)ipr_json_to_text(v, text, sizeof text);
     return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
-                     "%s: tensor \"%s\": dtype \"%s\" is not known; convert it to F32",
-                     st->file, ipr__show(show, a->name), ipr__show(type, text));
+                     "%s: tensor \"%s\": dtype \"%s\" is not known; convert it to F32", st->file,
+                     ipr__show(show, a->name), ipr__show(type, text));
 }
 
 /* {"dtype": .., "shape": [..], "data_offsets": [.., ..]} of the tensor a->name. */
@@ -9469,8 +10441,10 @@ IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[
     while ((token = ipr__lex_next(x)) == IPR__J_KEY) {
         const char *key = x->s + x->from;
         size_t n = x->to - x->from;
-        int bit = ipr__json_span_is(key, n, "dtype") ? 1 : ipr__json_span_is(key, n, "shape") ? 2
-                : ipr__json_span_is(key, n, "data_offsets") ? 4 : 0;
+        int bit = ipr__json_span_is(key, n, "dtype")          ? 1
+                  : ipr__json_span_is(key, n, "shape")        ? 2
+                  : ipr__json_span_is(key, n, "data_offsets") ? 4
+                                                              : 0;
         if (!bit || seen & bit)
             return ipr__st_bad(st, a->name, "an entry is there twice, or is not dtype, shape or data_offsets");
         seen |= bit;
@@ -9498,12 +10472,12 @@ IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
         return ipr__st_bad(st, a->name, "its size overflows");
     if (span[0] > span[1] || span[1] > st->bytes)
         return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
-                         "%s: tensor \"%s\": bytes %U to %U, but there are %U; is the file truncated?",
-                         st->file, ipr__show(show, a->name), span[0], span[1], (uint64_t)st->bytes);
+                         "%s: tensor \"%s\": bytes %U to %U, but there are %U; is the file truncated?", st->file,
+                         ipr__show(show, a->name), span[0], span[1], (uint64_t)st->bytes);
     if (span[1] - span[0] != bytes)
         return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open",
-                         "%s: tensor \"%s\": its shape needs %U bytes, its data_offsets span %U",
-                         st->file, ipr__show(show, a->name), (uint64_t)bytes, span[1] - span[0]);
+                         "%s: tensor \"%s\": its shape needs %U bytes, its data_offsets span %U", st->file,
+                         ipr__show(show, a->name), (uint64_t)bytes, span[1] - span[0]);
     a->order = IPR_ORDER_LITTLE;
     a->data = st->data + (size_t)span[0];
     a->bytes = bytes;
@@ -9642,10 +10616,9 @@ IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
     size_t a, b, t, bytes, items = IPR__MAX(k->tensors, k->pairs);
     ipr_st *st = NULL;
     char *p;
-    if (k->tensors < INT32_MAX && k->pairs < INT32_MAX &&
-        ipr__mul(k->tensors, sizeof(ipr_array) + 8, &a) && ipr__mul(k->pairs, sizeof(ipr_pair), &b) &&
-        ipr__mul(items, 4, &t) && ipr__add(a, b, &bytes) && ipr__add(bytes, t, &bytes) &&
-        ipr__add(bytes, k->text + IPR__ROUND64(sizeof *st) + 1, &bytes))
+    if (k->tensors < INT32_MAX && k->pairs < INT32_MAX && ipr__mul(k->tensors, sizeof(ipr_array) + 8, &a) &&
+        ipr__mul(k->pairs, sizeof(ipr_pair), &b) && ipr__mul(items, 4, &t) && ipr__add(a, b, &bytes) &&
+        ipr__add(bytes, t, &bytes) && ipr__add(bytes, k->text + IPR__ROUND64(sizeof *st) + 1, &bytes))
         st = (ipr_st *)ipr__alloc(c, bytes);
     if (!st) return NULL;
     ipr__zero(st, bytes);
@@ -9666,7 +10639,10 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     ipr__st_count k;
     ipr_st *st;
     int bad = ipr__st_measure(r->ctx, r->name, head, n, &k);
-    if (bad) { r->status = bad; return NULL; }
+    if (bad) {
+        r->status = bad;
+        return NULL;
+    }
     st = ipr__st_block(r->ctx, &k);
     if (!st) {
         r->status = ipr__fail(r->ctx, IPR_E_NOMEM, "ipr_st_open", "%s: no memory for its header", r->name);
@@ -9683,7 +10659,10 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     st->meta.pairs = st->pairs;
     if (!bad && !(flags & IPR_LOAD_NO_HASH)) bad = ipr__st_check_hash(st);
     st->file = "";
-    if (!bad) { ipr__reader_hand_over(r, &st->owned); return st; }
+    if (!bad) {
+        ipr__reader_hand_over(r, &st->owned);
+        return st;
+    }
     r->status = bad;
     ipr_st_close(st);
     return NULL;
@@ -9698,8 +10677,8 @@ IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
     ipr_st *st;
     if (!r || r->status) return NULL;
     if (ipr_reader_left(r) < 8 || ipr_reader_read(r, len8, 8)) {
-        r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes are no safetensors file", r->name,
-                              r->size);
+        r->status =
+            ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_st_open", "%s: %U bytes are no safetensors file", r->name, r->size);
         return NULL;
     }
     len = ipr__ld64le(len8);
@@ -9761,7 +10740,8 @@ IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
 IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key)
 {
     int i;
-    for (i = 0; st && key && i < st->meta.count; i++) if (ipr__streq(st->pairs[i].key, key)) return st->pairs[i].value;
+    for (i = 0; st && key && i < st->meta.count; i++)
+        if (ipr__streq(st->pairs[i].key, key)) return st->pairs[i].value;
     return NULL;
 }
 
@@ -9777,7 +10757,10 @@ IPR__FN ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
     *count = n;
     if (!ipr__mul((size_t)n + 1, sizeof *v, &bytes) || !(v = (ipr_array *)ipr__alloc(c, bytes))) return NULL;
     for (i = 0; i < n; i++)
-        if (ipr_array_of(c, ipr_params_at(p, i), ipr_params_name(p, i), &v[i])) { ipr__free(c, v); return NULL; }
+        if (ipr_array_of(c, ipr_params_at(p, i), ipr_params_name(p, i), &v[i])) {
+            ipr__free(c, v);
+            return NULL;
+        }
     return v;
 }
 
@@ -9845,7 +10828,9 @@ IPR__FN const char *ipr__array_shape(const ipr_array *a, char out[96])
 {
     ipr__text t;
     int i;
-    t.buf = out; t.cap = 96; t.len = 0;
+    t.buf = out;
+    t.cap = 96;
+    t.len = 0;
     for (i = 0; i < a->rank; i++) {
         if (i) ipr__text_c(&t, 'x');
         ipr__text_i(&t, (int64_t)a->dims[i]);
@@ -9856,7 +10841,10 @@ IPR__FN const char *ipr__array_shape(const ipr_array *a, char out[96])
 }
 
 /* Up to three names and how many more there are. */
-typedef struct ipr__names { ipr__text text; int count; } ipr__names;
+typedef struct ipr__names {
+    ipr__text text;
+    int count;
+} ipr__names;
 
 IPR__FN void ipr__names_add(ipr__names *v, const char *name)
 {
@@ -9883,8 +10871,14 @@ IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
     char b1[180], b2[180];
     ipr__names missing, extra;
     int i, found;
-    missing.text.buf = b1; missing.text.cap = sizeof b1; missing.text.len = 0; missing.count = 0;
-    extra.text.buf = b2; extra.text.cap = sizeof b2; extra.text.len = 0; extra.count = 0;
+    missing.text.buf = b1;
+    missing.text.cap = sizeof b1;
+    missing.text.len = 0;
+    missing.count = 0;
+    extra.text.buf = b2;
+    extra.text.cap = sizeof b2;
+    extra.text.len = 0;
+    extra.count = 0;
     for (i = 0; i < p->count; i++)
         if (!ipr_st_find(st, ipr_params_name(p, i))) ipr__names_add(&missing, ipr_params_name(p, i));
     for (i = 0; i < st->count; i++)
@@ -9892,8 +10886,8 @@ IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
     found = p->count - missing.count;
     if ((missing.count && !(flags & IPR_LOAD_MISSING)) || (extra.count && !(flags & IPR_LOAD_EXTRA)))
         return ipr__fail(p->c, IPR_E_MISSING, "ipr_params_load",
-                         "%d of %d parameters are in the file; missing: %s; unexpected: %s",
-                         found, p->count, missing.count ? ipr__names_end(&missing) : "none",
+                         "%d of %d parameters are in the file; missing: %s; unexpected: %s", found, p->count,
+                         missing.count ? ipr__names_end(&missing) : "none",
                          extra.count ? ipr__names_end(&extra) : "none");
     return IPR_OK;
 }
@@ -9906,19 +10900,16 @@ IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *
     for (i = 0; i < a->rank && same; i++) same = ipr_dim(t, i) == a->dims[i];
     if (!same)
         return ipr__fail(c, IPR_E_SHAPE, "ipr_params_load", "\"%s\" is %s in the file, %s in the model",
-                         ipr__show(show, a->name),
-                         ipr__array_shape(a, s1), ipr__shape(t, s2));
+                         ipr__show(show, a->name), ipr__array_shape(a, s1), ipr__shape(t, s2));
     if (ipr__dtypes[a->dtype].kind != 'f')
         return ipr__fail(c, IPR_E_FORMAT, "ipr_params_load", "\"%s\" is %s in the file; parameters are floating point",
-                         ipr__show(show, a->name),
-                         ipr_dtype_name(a->dtype));
+                         ipr__show(show, a->name), ipr_dtype_name(a->dtype));
     if (a->dtype == IPR_DT_F64 && !IPR_REAL_IS_DOUBLE) {
         size_t k, n = (size_t)ipr_count(t);
         for (k = 0; k < n; k++)
             if (!ipr__fits_float(ipr__array_double(a, k)))
                 return ipr__fail(c, IPR_E_RANGE, "ipr_params_load", "\"%s\": element %U, %g, does not fit a float",
-                                 ipr__show(show, a->name),
-                                 (uint64_t)k, ipr__array_double(a, k));
+                                 ipr__show(show, a->name), (uint64_t)k, ipr__array_double(a, k));
     }
     return ipr_read(c, t) ? IPR_OK : ipr_status(c);
 }
@@ -9935,7 +10926,7 @@ IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
     for (i = 0; i < p->count; i++)
         if ((a = ipr_st_find(st, ipr_params_name(p, i))) != NULL && ipr__params_match(c, ipr_params_at(p, i), a))
             return ipr_status(c);
-    for (i = 0; i < p->count; i++)      /* nothing can fail from here on */
+    for (i = 0; i < p->count; i++) /* nothing can fail from here on */
         if ((a = ipr_st_find(st, ipr_params_name(p, i))) != NULL)
             (void)ipr__array_floats(a, (size_t)ipr_array_count(a), IPR_DT_REAL, ipr_write(c, ipr_params_at(p, i), 0));
     return IPR_OK;
@@ -9976,7 +10967,6 @@ IPR_API int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes
 }
 #endif /* IPR_FLOOR_MAX >= 7 */
 
-
 #if IPR_FLOOR_MAX >= 8
 /* ==== FLOOR 8: DATA ====================================================================== >>data
    Data sets and what makes them: IDX files, the built-in digits, views, stratified draws and batches; images for
@@ -10010,7 +11000,7 @@ IPR__FN int ipr__idx_dtype(uint8_t type)
 
 IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
 {
-    uint8_t head[4] = { 0, 0, 0, 0 }, dim[4];
+    uint8_t head[4] = {0, 0, 0, 0}, dim[4];
     size_t n, bytes, have;
     int i;
     if (!out) return r ? ipr__fail(r->ctx, IPR_E_ARG, "ipr_idx_read", "out is NULL") : IPR_E_ARG;
@@ -10020,8 +11010,8 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
     have = ipr_reader_left(r) < 4 ? (size_t)ipr_reader_left(r) : 4;
     if (ipr_reader_read(r, head, have)) return r->status;
     if (have < 4 || head[0] || head[1] || !ipr__idx_dtype(head[2]) || head[3] > IPR_ARRAY_RANK)
-        return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_idx_read", "%s: %s", r->name,
-                                     ipr__idx_looks_like(head, have));
+        return r->status =
+                   ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_idx_read", "%s: %s", r->name, ipr__idx_looks_like(head, have));
     out->dtype = ipr__idx_dtype(head[2]);
     out->order = IPR_ORDER_BIG;
     out->rank = head[3];
@@ -10029,7 +11019,7 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
         uint32_t d;
         if (ipr_reader_read(r, dim, 4)) return r->status;
         d = ipr__ld32be(dim);
-        out->dims[i] = d > (uint32_t)INT32_MAX ? -1 : (ipr_index)d;     /* -1 is refused below */
+        out->dims[i] = d > (uint32_t)INT32_MAX ? -1 : (ipr_index)d; /* -1 is refused below */
     }
     if (!ipr__shape_bytes(out->rank, out->dims, ipr_dtype_bytes(out->dtype), &n, &bytes) ||
         bytes != ipr_reader_left(r)) {
@@ -10048,8 +11038,7 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
 
 /* The object with its names behind it, shape checked, without items. */
 IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *name, const char *source,
-                                       ipr_index count, int rank,
-                                       const ipr_index *dims)
+                                       ipr_index count, int rank, const ipr_index *dims)
 {
     size_t item, bytes, nn = name ? ipr__strlen(name) + 1 : 1, ns = source ? ipr__strlen(source) + 1 : 1;
     ipr_dataset *d;
@@ -10059,9 +11048,10 @@ IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *n
     if (count < 0 || count > (ipr_index)INT32_MAX || rank < 1 || rank > IPR_MAX_RANK - 1 || !dims ||
         !ipr__shape_bytes(rank, dims, 1, &item, &bytes) || item == 0 ||
         (size_t)count > (size_t)PTRDIFF_MAX / sizeof(ipr_real) / item) {
-        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%I items of %d dimensions: items have 1 to %d, none 0, and all must fit "
-                        "in memory", count, rank,
-                        IPR_MAX_RANK - 1);
+        (void)ipr__fail(c, IPR_E_SHAPE, fn,
+                        "%I items of %d dimensions: items have 1 to %d, none 0, and all must fit "
+                        "in memory",
+                        count, rank, IPR_MAX_RANK - 1);
         return NULL;
     }
     d = (ipr_dataset *)ipr__alloc(c, sizeof *d + nn + ns);
@@ -10106,8 +11096,7 @@ IPR__FN const void *ipr__dataset_copy(ipr_dataset *d, const void *src, size_t n,
 }
 
 IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const void *items, size_t size,
-                                       const int32_t *labels, int classes,
-                                       int flags)
+                                       const int32_t *labels, int classes, int flags)
 {
     const void *at = items;
     int bad = 0;
@@ -10144,7 +11133,7 @@ IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *
 
 IPR_API void ipr_dataset_free(ipr_dataset *ds)
 {
-    while (ds && --ds->refs == 0) {     /* a view, then the base it kept alive */
+    while (ds && --ds->refs == 0) { /* a view, then the base it kept alive */
         ipr_dataset *base = ds->base;
         ipr__free(ds->ctx, ds->own_items);
         ipr__free(ds->ctx, ds->own_labels);
@@ -10188,7 +11177,8 @@ IPR__FN ipr_dataset *ipr__dataset_arrays(ipr_ctx *c, const char *name, const cha
         bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: images are bytes of rank 2 or more; this is %s of rank %d", source,
                         ipr_dtype_name(x->dtype), x->rank);
     if (!bad && y && (y->rank != 1 || y->dims[0] != x->dims[0]))
-        bad = ipr__fail(c, IPR_E_FORMAT, fn, "%s: %I images, and labels of rank %d, %I of them; do the two files "
+        bad = ipr__fail(c, IPR_E_FORMAT, fn,
+                        "%s: %I images, and labels of rank %d, %I of them; do the two files "
                         "belong together?",
                         source, x->dims[0], y->rank, y->rank ? y->dims[0] : 0);
     if (!bad) d = ipr__dataset_make(c, fn, name ? name : "idx", source, x->dims[0], x->rank - 1, x->dims + 1);
@@ -10249,7 +11239,10 @@ IPR__FN ipr_dataset *ipr__dataset_window(ipr_dataset *ds, ipr_index n)
     v = ipr__dataset_make(ds->ctx, "ipr_dataset_view", ds->name, ds->source, n, ds->rank, ds->dims);
     if (!v) return NULL;
     v->own_items = ipr__alloc(ds->ctx, ((size_t)n + 1) * sizeof(uint32_t));
-    if (!v->own_items) { ipr_dataset_free(v); return NULL; }
+    if (!v->own_items) {
+        ipr_dataset_free(v);
+        return NULL;
+    }
     v->index = (const uint32_t *)v->own_items;
     v->u8 = ds->u8;
     v->real = ds->real;
@@ -10272,7 +11265,10 @@ IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_
     v = ipr__dataset_window(ds, n);
     for (i = 0; v && i < n; i++) {
         ipr_index k = ipr__dataset_at(ds, idx ? (ipr_index)idx[i] : i);
-        if (k >= 0) { ((uint32_t *)v->own_items)[i] = (uint32_t)k; continue; }
+        if (k >= 0) {
+            ((uint32_t *)v->own_items)[i] = (uint32_t)k;
+            continue;
+        }
         (void)ipr__fail(ds->ctx, IPR_E_RANGE, "ipr_dataset_view", "item %U of a data set of %I", (uint64_t)idx[i],
                         ds->count);
         ipr_dataset_free(v);
@@ -10286,11 +11282,18 @@ IPR__FN ipr_index ipr__draw(const ipr_dataset *ds, uint64_t seed, uint32_t *orde
 {
     ipr_rng r = ipr_rng_make(seed, IPR__STREAM_DATA, 1);
     ipr_index i, n = 0;
-    for (i = 0; i < ds->count; i++) { order[i] = (uint32_t)i; mark[i] = 0; }
+    for (i = 0; i < ds->count; i++) {
+        order[i] = (uint32_t)i;
+        mark[i] = 0;
+    }
     ipr_rng_shuffle(&r, order, ds->count);
     for (i = 0; i < ds->count; i++) {
         int32_t k = ds->labels ? ipr_dataset_label(ds, (ipr_index)order[i]) : 0;
-        if (left[k] > 0) { left[k]--; mark[order[i]] = 1; n++; }
+        if (left[k] > 0) {
+            left[k]--;
+            mark[order[i]] = 1;
+            n++;
+        }
     }
     return n;
 }
@@ -10341,7 +11344,10 @@ IPR__FN ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index pe
         if (taken && rest) others = ipr__marked(ds, mark, 0, ds->count - n);
     }
     ipr__free(c, quota);
-    if (taken && rest && !others) { ipr_dataset_free(taken); return NULL; }
+    if (taken && rest && !others) {
+        ipr_dataset_free(taken);
+        return NULL;
+    }
     if (rest) *rest = others;
     return taken;
 }
@@ -10417,13 +11423,15 @@ IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ip
     if (y) *y = ipr__poison(c);
     if (ipr_status(c)) return ipr_status(c);
     if (!ds || !x || n < 1 || (layout != IPR_BATCH_MAJOR && layout != IPR_TIME_MAJOR))
-        return ipr__fail(c, IPR_E_ARG, "ipr_batch", "ds or x is NULL, the batch is empty, or layout %d is not one "
-                         "there is", layout);
+        return ipr__fail(c, IPR_E_ARG, "ipr_batch",
+                         "ds or x is NULL, the batch is empty, or layout %d is not one "
+                         "there is",
+                         layout);
     if (y && !ds->labels) return ipr__fail(c, IPR_E_MISSING, "ipr_batch", "%s has no labels; give y = NULL", ds->name);
     for (i = 0; i < n; i++)
         if (ipr__dataset_at(ds, idx ? (ipr_index)idx[i] : i) < 0)
-            return ipr__fail(c, IPR_E_RANGE, "ipr_batch", "item %I of a data set of %I",
-                             idx ? (ipr_index)idx[i] : i, ds->count);
+            return ipr__fail(c, IPR_E_RANGE, "ipr_batch", "item %I of a data set of %I", idx ? (ipr_index)idx[i] : i,
+                             ds->count);
     if (ipr__batch_make(c, ds, n, layout, x, y)) return ipr_status(c);
     dst = ipr_write(c, *x, 0);
     if (y) labels = ipr_write_i32(c, *y, 0);
@@ -10448,7 +11456,9 @@ IPR__FN int ipr__data_try(const char *root, const char *name, const char *tail, 
 {
     ipr__text t;
     size_t n = ipr__strlen(root);
-    t.buf = out; t.cap = cap; t.len = 0;
+    t.buf = out;
+    t.cap = cap;
+    t.len = 0;
     if (n + ipr__strlen(name) + ipr__strlen(tail) + 2 > cap) return 0;
     ipr__text_s(&t, root);
     if (root[n - 1] != '/' && !(IPR__WIN32 && root[n - 1] == '\\')) ipr__text_c(&t, '/');
@@ -10480,7 +11490,7 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
 
 /* ---- images ---- */
 
-enum { IPR__IMAGE_MAX = 1 << 24 };      /* pixels a side: products of sides and weights stay inside 64 bits */
+enum { IPR__IMAGE_MAX = 1 << 24 }; /* pixels a side: products of sides and weights stay inside 64 bits */
 
 /* Pixels for an image of this size; NULL on error. */
 IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_index width, ipr_index height,
@@ -10508,8 +11518,8 @@ IPR__FN int ipr__image_check(ipr_ctx *c, const char *fn, const ipr_image *im)
 {
     if (ipr_status(c)) return ipr_status(c);
     if (im && im->px && im->width > 0 && im->height > 0 && im->width <= IPR__IMAGE_MAX &&
-        im->height <= IPR__IMAGE_MAX &&
-        (im->channels == 1 || im->channels == 3)) return IPR_OK;
+        im->height <= IPR__IMAGE_MAX && (im->channels == 1 || im->channels == 3))
+        return IPR_OK;
     return ipr__fail(c, IPR_E_ARG, fn, "the image is NULL or empty, or has not 1 or 3 channels");
 }
 
@@ -10528,7 +11538,9 @@ IPR__FN ipr_index ipr__pnm_number(ipr_reader *r)
     ipr_index v = 0;
     int digits = 0;
     while (ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r' || ch == '#') {
-        if (ch == '#') while (ch != '\n') if (!ipr_reader_left(r) || ipr_reader_read(r, &ch, 1)) return -1;
+        if (ch == '#')
+            while (ch != '\n')
+                if (!ipr_reader_left(r) || ipr_reader_read(r, &ch, 1)) return -1;
         if (!ipr_reader_left(r) || ipr_reader_read(r, &ch, 1)) return -1;
     }
     for (; ch >= '0' && ch <= '9'; digits++) {
@@ -10551,23 +11563,21 @@ IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxv
     size_t i, k;
     if (maxval < 256) {
         if (ipr_reader_read(r, px, n)) return r->status;
-        for (i = 0; maxval != 255 && i < n; i++)
-            px[i] = ipr__pnm_scale(px[i], maxval);
+        for (i = 0; maxval != 255 && i < n; i++) px[i] = ipr__pnm_scale(px[i], maxval);
         return IPR_OK;
     }
     for (i = 0; i < n; i += k) {
         size_t at;
         k = IPR__MIN(n - i, sizeof chunk / 2);
         if (ipr_reader_read(r, chunk, k * 2)) return r->status;
-        for (at = 0; at < k; at++)
-            px[i + at] = ipr__pnm_scale(ipr__ld16be(chunk + 2 * at), maxval);
+        for (at = 0; at < k; at++) px[i + at] = ipr__pnm_scale(ipr__ld16be(chunk + 2 * at), maxval);
     }
     return IPR_OK;
 }
 
 IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out)
 {
-    uint8_t head[2] = { 0, 0 };
+    uint8_t head[2] = {0, 0};
     ipr_index w, h, maxval;
     size_t n;
     uint8_t *px;
@@ -10587,13 +11597,13 @@ IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out)
     if (r->status) return r->status;
     if (maxval < 1 || maxval > 65535)
         return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read",
-                                     "%s: its header has no width, height (1 to %d) and maxval (1 to 65535)",
-                                     r->name, (int)IPR__IMAGE_MAX);
+                                     "%s: its header has no width, height (1 to %d) and maxval (1 to 65535)", r->name,
+                                     (int)IPR__IMAGE_MAX);
     /* 2^24 squared, times 6 at most, stays inside 64 bits */
     if ((uint64_t)w * (uint64_t)h * (uint64_t)channels * (maxval > 255 ? 2u : 1u) > ipr_reader_left(r))
         return r->status = ipr__fail(r->ctx, IPR_E_FORMAT, "ipr_image_read",
-                                     "%s: %I by %I pixels, but %U bytes follow; is it truncated?",
-                                     r->name, w, h, ipr_reader_left(r));
+                                     "%s: %I by %I pixels, but %U bytes follow; is it truncated?", r->name, w, h,
+                                     ipr_reader_left(r));
     px = ipr__image_make(r->ctx, "ipr_image_read", out, w, h, channels);
     n = (size_t)w * (size_t)h * (size_t)channels;
     if (!px) return r->status = ipr_status(r->ctx) ? ipr_status(r->ctx) : IPR_E_NOMEM;
@@ -10608,8 +11618,8 @@ IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out)
     (void)ipr_reader_file(c, &r, path);
     status = ipr_image_read(&r, out);
     if (!status && ipr_reader_left(&r)) {
-        status = ipr__fail(c, IPR_E_FORMAT, "ipr_image_load", "%s: %U bytes behind the image", path,
-                           ipr_reader_left(&r));
+        status =
+            ipr__fail(c, IPR_E_FORMAT, "ipr_image_load", "%s: %U bytes behind the image", path, ipr_reader_left(&r));
         ipr_image_free(c, out);
     }
     ipr_reader_close(&r);
@@ -10676,7 +11686,7 @@ IPR__FN uint64_t ipr__box_weight(ipr_index i, ipr_index x, ipr_index n, ipr_inde
 
 /* Sum over the area of new pixel (x, y), channel k, weighted by overlap: below 255 * 2^24 * 2^24, inside 64 bits. */
 IPR__FN uint64_t ipr__box_sum(const ipr_image *im, ipr_index x, ipr_index y, ipr_index width, ipr_index height,
-                             ipr_index k)
+                              ipr_index k)
 {
     ipr_index i0 = (ipr_index)((int64_t)x * im->width / width), j0 = (ipr_index)((int64_t)y * im->height / height);
     ipr_index i1 = (ipr_index)((((int64_t)x + 1) * im->width + width - 1) / width);
@@ -10707,7 +11717,10 @@ IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, i
 {
     uint8_t *px;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_image_resize", "out is NULL");
-    if (ipr__image_check(c, "ipr_image_resize", im)) { ipr__zero(out, sizeof *out); return ipr_status(c); }
+    if (ipr__image_check(c, "ipr_image_resize", im)) {
+        ipr__zero(out, sizeof *out);
+        return ipr_status(c);
+    }
     px = ipr__image_make(c, "ipr_image_resize", out, width, height, im->channels);
     if (!px) return ipr_status(c);
     if (filter == IPR_RESIZE_BOX) ipr__resize_box(im, width, height, px);
@@ -10720,7 +11733,10 @@ IPR_API int ipr_image_grey(ipr_ctx *c, const ipr_image *im, ipr_image *out)
     uint8_t *px;
     size_t i, n;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_image_grey", "out is NULL");
-    if (ipr__image_check(c, "ipr_image_grey", im)) { ipr__zero(out, sizeof *out); return ipr_status(c); }
+    if (ipr__image_check(c, "ipr_image_grey", im)) {
+        ipr__zero(out, sizeof *out);
+        return ipr_status(c);
+    }
     px = ipr__image_make(c, "ipr_image_grey", out, im->width, im->height, 1);
     if (!px) return ipr_status(c);
     n = (size_t)im->width * (size_t)im->height;
@@ -10772,42 +11788,48 @@ IPR_API int ipr_dataset_image(const ipr_dataset *ds, ipr_index i, ipr_image *out
 
 /* Points of a stroke in 0..100 from the glyph's top left; 255 ends a stroke, 254 the glyph. Curves pass through
    all points (Catmull and Rom 1974); a corner is where one stroke ends and the next begins. */
-#define IPR__PEN_UP 255
+#define IPR__PEN_UP  255
 #define IPR__PEN_END 254
 
 static const uint8_t ipr__glyphs[] = {
-    /* 0 */ 54,3, 30,10, 16,34, 15,64, 29,90, 52,97, 75,88, 87,60, 84,28, 68,7, 48,4, 254,
-            62,8, 40,3, 20,20, 13,52, 24,86, 48,98, 74,88, 88,56, 80,20, 58,5, 40,14, 254,
-    /* 1 */ 52,2, 51,50, 49,98, 254,
-            32,24, 46,14, 55,2, 255, 55,2, 53,50, 52,98, 254,
-            30,22, 54,3, 255, 54,3, 52,96, 255, 28,97, 52,96, 77,96, 254,
-    /* 2 */ 17,26, 30,8, 54,2, 76,12, 80,32, 66,54, 42,76, 17,95, 255, 17,95, 50,94, 86,94, 254,
-            20,20, 44,3, 72,10, 78,32, 62,60, 38,82, 20,94, 13,84, 24,75, 46,86, 68,96, 88,88, 254,
-    /* 3 */ 18,14, 42,2, 70,9, 74,28, 60,42, 40,47, 255, 40,47, 68,53, 82,70, 72,90, 46,98, 16,88, 254,
-            18,5, 50,5, 80,4, 255, 80,4, 62,24, 44,42, 255, 44,42, 72,50, 83,70, 70,92, 42,98, 16,89, 254,
-    /* 4 */ 30,4, 23,30, 18,56, 255, 18,56, 50,58, 88,55, 255, 68,10, 65,52, 62,98, 254,
-            62,3, 38,34, 12,66, 255, 12,66, 48,66, 88,64, 255, 62,3, 62,50, 61,98, 254,
-    /* 5 */ 80,5, 54,5, 30,7, 255, 30,7, 27,26, 24,45, 255, 24,45, 50,36, 76,46, 84,68, 70,92, 44,98, 16,88, 254,
-            32,6, 26,42, 255, 26,42, 54,38, 78,54, 78,78, 56,97, 20,92, 255, 32,6, 58,7, 82,2, 254,
-    /* 6 */ 70,4, 46,16, 27,42, 18,70, 28,92, 52,98, 74,88, 80,70, 68,54, 46,52, 22,70, 254,
-            58,2, 36,30, 20,62, 24,90, 46,98, 70,90, 76,72, 60,58, 38,64, 26,82, 254,
-    /* 7 */ 15,7, 48,7, 84,6, 255, 84,6, 62,40, 46,70, 40,98, 254,
-            15,8, 50,7, 84,6, 255, 84,6, 60,48, 44,98, 255, 36,52, 76,49, 254,
-            18,22, 19,7, 255, 19,7, 50,9, 82,5, 255, 82,5, 66,36, 58,66, 56,98, 254,
-    /* 8 */ 74,18, 52,3, 28,12, 30,34, 54,50, 78,68, 76,90, 50,98, 24,88, 24,68, 48,50, 72,34, 75,16, 254,
-            52,48, 30,36, 26,14, 50,3, 74,14, 70,36, 50,48, 24,64, 20,86, 50,98, 80,86, 76,62, 52,48, 254,
-    /* 9 */ 76,24, 58,5, 34,8, 21,28, 30,46, 54,46, 74,26, 255, 76,20, 73,60, 66,98, 254,
-            76,22, 52,3, 26,18, 28,42, 52,50, 74,32, 255, 76,18, 77,58, 62,88, 28,96, 254
-};
-static const uint8_t ipr__glyph_styles[10] = { 2, 3, 2, 2, 2, 2, 2, 3, 2, 2 };
+    /* 0 */ 54, 3,   30,  10,  16,  34,  15,  64,  29,  90,  52,  97,  75,  88,  87,  60,  84,  28,  68,
+    7,          48,  4,   254, 62,  8,   40,  3,   20,  20,  13,  52,  24,  86,  48,  98,  74,  88,  88,
+    56,         80,  20,  58,  5,   40,  14,  254,
+    /* 1 */ 52, 2,   51,  50,  49,  98,  254, 32,  24,  46,  14,  55,  2,   255, 55,  2,   53,  50,  52,
+    98,         254, 30,  22,  54,  3,   255, 54,  3,   52,  96,  255, 28,  97,  52,  96,  77,  96,  254,
+    /* 2 */ 17, 26,  30,  8,   54,  2,   76,  12,  80,  32,  66,  54,  42,  76,  17,  95,  255, 17,  95,
+    50,         94,  86,  94,  254, 20,  20,  44,  3,   72,  10,  78,  32,  62,  60,  38,  82,  20,  94,
+    13,         84,  24,  75,  46,  86,  68,  96,  88,  88,  254,
+    /* 3 */ 18, 14,  42,  2,   70,  9,   74,  28,  60,  42,  40,  47,  255, 40,  47,  68,  53,  82,  70,
+    72,         90,  46,  98,  16,  88,  254, 18,  5,   50,  5,   80,  4,   255, 80,  4,   62,  24,  44,
+    42,         255, 44,  42,  72,  50,  83,  70,  70,  92,  42,  98,  16,  89,  254,
+    /* 4 */ 30, 4,   23,  30,  18,  56,  255, 18,  56,  50,  58,  88,  55,  255, 68,  10,  65,  52,  62,
+    98,         254, 62,  3,   38,  34,  12,  66,  255, 12,  66,  48,  66,  88,  64,  255, 62,  3,   62,
+    50,         61,  98,  254,
+    /* 5 */ 80, 5,   54,  5,   30,  7,   255, 30,  7,   27,  26,  24,  45,  255, 24,  45,  50,  36,  76,
+    46,         84,  68,  70,  92,  44,  98,  16,  88,  254, 32,  6,   26,  42,  255, 26,  42,  54,  38,
+    78,         54,  78,  78,  56,  97,  20,  92,  255, 32,  6,   58,  7,   82,  2,   254,
+    /* 6 */ 70, 4,   46,  16,  27,  42,  18,  70,  28,  92,  52,  98,  74,  88,  80,  70,  68,  54,  46,
+    52,         22,  70,  254, 58,  2,   36,  30,  20,  62,  24,  90,  46,  98,  70,  90,  76,  72,  60,
+    58,         38,  64,  26,  82,  254,
+    /* 7 */ 15, 7,   48,  7,   84,  6,   255, 84,  6,   62,  40,  46,  70,  40,  98,  254, 15,  8,   50,
+    7,          84,  6,   255, 84,  6,   60,  48,  44,  98,  255, 36,  52,  76,  49,  254, 18,  22,  19,
+    7,          255, 19,  7,   50,  9,   82,  5,   255, 82,  5,   66,  36,  58,  66,  56,  98,  254,
+    /* 8 */ 74, 18,  52,  3,   28,  12,  30,  34,  54,  50,  78,  68,  76,  90,  50,  98,  24,  88,  24,
+    68,         48,  50,  72,  34,  75,  16,  254, 52,  48,  30,  36,  26,  14,  50,  3,   74,  14,  70,
+    36,         50,  48,  24,  64,  20,  86,  50,  98,  80,  86,  76,  62,  52,  48,  254,
+    /* 9 */ 76, 24,  58,  5,   34,  8,   21,  28,  30,  46,  54,  46,  74,  26,  255, 76,  20,  73,  60,
+    66,         98,  254, 76,  22,  52,  3,   26,  18,  28,  42,  52,  50,  74,  32,  255, 76,  18,  77,
+    58,         62,  88,  28,  96,  254};
+static const uint8_t ipr__glyph_styles[10] = {2, 3, 2, 2, 2, 2, 2, 3, 2, 2};
 
 /* One digit's style, all in integers: pixels are 1/256, matrix entries 1/4096. */
 typedef struct ipr__pen {
-    uint8_t *px;                /* [28,28] */
+    uint8_t *px; /* [28,28] */
     ipr_rng *rng;
-    int32_t m[4], cx, cy;       /* glyph units around 50, 50 to pixels / 256 around cx, cy */
-    int32_t radius, swell;      /* of the nib, 1/256 pixel, and its change along the stroke */
-    int32_t jitter;             /* of points, glyph units / 16 */
+    int32_t m[4], cx, cy;  /* glyph units around 50, 50 to pixels / 256 around cx, cy */
+    int32_t radius, swell; /* of the nib, 1/256 pixel, and its change along the stroke */
+    int32_t jitter;        /* of points, glyph units / 16 */
 } ipr__pen;
 
 /* About normal, mean 0, deviation about `unit`: the sum of four uniforms. */
@@ -10831,8 +11853,10 @@ IPR__FN uint32_t ipr__isqrt(uint32_t v)
     uint32_t root = 0, bit = (uint32_t)1 << 30;
     while (bit > v) bit >>= 2;
     for (; bit; bit >>= 2) {
-        if (v >= root + bit) { v -= root + bit; root = (root >> 1) + bit; }
-        else root >>= 1;
+        if (v >= root + bit) {
+            v -= root + bit;
+            root = (root >> 1) + bit;
+        } else root >>= 1;
     }
     return root;
 }
@@ -10846,7 +11870,10 @@ IPR__FN uint32_t ipr__segment_d2(int32_t px, int32_t py, const int32_t a[2], con
         int64_t cross = (int64_t)vx * wy - (int64_t)vy * wx;
         return (uint32_t)(cross * cross / len2);
     }
-    if (dot > 0) { wx = px - b[0]; wy = py - b[1]; }
+    if (dot > 0) {
+        wx = px - b[0];
+        wy = py - b[1];
+    }
     return (uint32_t)(wx * wx + wy * wy);
 }
 
@@ -10854,7 +11881,7 @@ IPR__FN uint32_t ipr__segment_d2(int32_t px, int32_t py, const int32_t a[2], con
 IPR__FN void ipr__pen_segment(ipr__pen *p, const int32_t from[2], const int32_t to[2], int32_t radius)
 {
     int32_t a[2], b[2], reach = radius / 256 + 2, x, y, k, lo[2], hi[2];
-    uint32_t edge = (uint32_t)(radius + 128) * (uint32_t)(radius + 128);    /* no ink from here on */
+    uint32_t edge = (uint32_t)(radius + 128) * (uint32_t)(radius + 128); /* no ink from here on */
     for (k = 0; k < 2; k++) {
         int32_t least = IPR__MIN(from[k], to[k]) / 256 - reach, most = IPR__MAX(from[k], to[k]) / 256 + reach;
         a[k] = from[k] / 16;
@@ -10890,14 +11917,15 @@ IPR__FN void ipr__pen_stroke(ipr__pen *p, int32_t pt[16][2], int n)
         for (j = 0; j < 4; j++)
             for (axis = 0; axis < 2; axis++) {
                 int at = i - 1 + j;
-                q[j][axis] = at < 0 ? 2 * pt[0][axis] - pt[1][axis] : at >= n ? 2 * pt[n - 1][axis] - pt[n - 2][axis]
-                    : pt[at][axis];
+                q[j][axis] = at < 0    ? 2 * pt[0][axis] - pt[1][axis]
+                             : at >= n ? 2 * pt[n - 1][axis] - pt[n - 2][axis]
+                                       : pt[at][axis];
             }
         last[0] = q[1][0];
         last[1] = q[1][1];
         radius = p->radius + p->swell * (2 * i - n + 2) / n;
         for (k = 1; k <= 8; k++) {
-            for (axis = 0; axis < 2; axis++) next[axis] = ipr__spline((const int32_t (*)[2])q, axis, k);
+            for (axis = 0; axis < 2; axis++) next[axis] = ipr__spline((const int32_t(*)[2])q, axis, k);
             ipr__pen_segment(p, last, next, IPR__MAX(radius, 100));
             last[0] = next[0];
             last[1] = next[1];
@@ -10911,7 +11939,8 @@ IPR__FN const uint8_t *ipr__glyph(int digit, int style)
     const uint8_t *g = ipr__glyphs;
     int skip = style, i;
     for (i = 0; i < digit; i++) skip += ipr__glyph_styles[i];
-    while (skip) if (*g++ == IPR__PEN_END) skip--;
+    while (skip)
+        if (*g++ == IPR__PEN_END) skip--;
     return g;
 }
 
@@ -10921,7 +11950,7 @@ IPR__FN void ipr__pen_glyph(ipr__pen *p, const uint8_t *g)
     int32_t pt[16][2], jx = 0, jy = 0;
     int n = 0;
     const uint8_t *before = NULL;
-    for (; ; g += 2) {
+    for (;; g += 2) {
         int32_t x, y;
         if (*g == IPR__PEN_UP || *g == IPR__PEN_END) {
             ipr__pen_stroke(p, pt, n);
@@ -10947,8 +11976,8 @@ IPR__FN void ipr__pen_style(ipr__pen *p)
 {
     /* 16 * 100 glyph units to 20 pixels * 256 is 3.2 a unit, 13107 in 1/4096 */
     int32_t high = ipr__between(p->rng, 9600, 14400), wide = high * ipr__between(p->rng, 58, 106) / 100;
-    int32_t slant = ipr__bell(p->rng, 900) - 500, turn = ipr__bell(p->rng, 560);    /* 1/4096 */
-    int32_t cosine = 4096 - turn * turn / 8192;         /* 1 - t^2 / 2; the sine is t */
+    int32_t slant = ipr__bell(p->rng, 900) - 500, turn = ipr__bell(p->rng, 560); /* 1/4096 */
+    int32_t cosine = 4096 - turn * turn / 8192;                                  /* 1 - t^2 / 2; the sine is t */
     int32_t sx = slant * high / 4096;
     p->m[0] = (int32_t)((int64_t)wide * cosine / 4096);
     p->m[1] = (int32_t)(((int64_t)sx * cosine - (int64_t)high * turn) / 4096);
@@ -11007,7 +12036,7 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784])
     ipr_rng r = ipr_rng_make(seed, IPR__STREAM_DATA, 3);
     int32_t ink, noise;
     ipr__pen p;
-    r.index = i * 512;      /* a digit uses fewer than 512 blocks of four words */
+    r.index = i * 512; /* a digit uses fewer than 512 blocks of four words */
     ipr__zero(out, 784);
     ipr__zero(&p, sizeof p);
     p.px = out;
@@ -11015,14 +12044,19 @@ IPR_API int ipr_digit_draw(uint64_t seed, uint64_t i, uint8_t out[784])
     ipr__pen_style(&p);
     ipr__pen_glyph(&p, ipr__glyph(label, (int)ipr_rng_below(&r, ipr__glyph_styles[label])));
     ipr__soften(out, ipr__between(&r, 0, 12));
-    noise = ipr__between(&r, 0, 44);    /* one draw a statement: C does not order arguments */
+    noise = ipr__between(&r, 0, 44); /* one draw a statement: C does not order arguments */
     ink = ipr__between(&r, 150, 255);
     ipr__grain(out, &r, ink, noise);
     return label;
 }
 
-enum { IPR__DIGITS_EACH = 64 };     /* digits one worker draws at a time */
-typedef struct ipr__digits_job { uint64_t seed, first; ipr_index count; uint8_t *px; int32_t *labels; } ipr__digits_job;
+enum { IPR__DIGITS_EACH = 64 }; /* digits one worker draws at a time */
+typedef struct ipr__digits_job {
+    uint64_t seed, first;
+    ipr_index count;
+    uint8_t *px;
+    int32_t *labels;
+} ipr__digits_job;
 
 IPR__FN void ipr__digits_task(void *arg, int item, int worker)
 {
@@ -11034,14 +12068,17 @@ IPR__FN void ipr__digits_task(void *arg, int item, int worker)
 
 IPR_API ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
 {
-    const ipr_index dims[2] = { 28, 28 };
+    const ipr_index dims[2] = {28, 28};
     ipr__digits_job job;
-    ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_digits", "digits", "built-in rendered digits (no files)", count,
-                                       2, dims);
+    ipr_dataset *d =
+        ipr__dataset_make(c, "ipr_dataset_digits", "digits", "built-in rendered digits (no files)", count, 2, dims);
     if (!d) return NULL;
     d->own_items = ipr__alloc(c, (size_t)count * 784 + 1);
     d->own_labels = ipr__alloc(c, ((size_t)count + 1) * sizeof(int32_t));
-    if (!d->own_items || !d->own_labels) { ipr_dataset_free(d); return NULL; }
+    if (!d->own_items || !d->own_labels) {
+        ipr_dataset_free(d);
+        return NULL;
+    }
     d->u8 = job.px = (uint8_t *)d->own_items;
     d->labels = job.labels = (int32_t *)d->own_labels;
     d->classes = 10;
@@ -11053,7 +12090,6 @@ IPR_API ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t firs
 }
 #endif /* IPR_FLOOR_MAX >= 8 */
 
-
 #if IPR_FLOOR_MAX >= 9 && !defined(IPR_NO_TRAIN)
 /* ==== FLOOR 9: TRAIN ==================================================================== >>train
    From gradients to a trained model: optimisers, clipping, schedules, metrics, progress, and the fit loop
@@ -11062,14 +12098,16 @@ IPR_API ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t firs
 
 /* ---- optimisers ---- */
 
-enum { IPR__OPT_CHUNK = 8192,       /* elements of one work item: fixed, so that the split never changes bits */
-       IPR__OPT_ALONE = 65536 };    /* below this waking the workers costs more than it gains */
+enum {
+    IPR__OPT_CHUNK = 8192, /* elements of one work item: fixed, so that the split never changes bits */
+    IPR__OPT_ALONE = 65536
+}; /* below this waking the workers costs more than it gains */
 
-typedef struct ipr__slot {          /* one parameter */
+typedef struct ipr__slot { /* one parameter */
     const ipr__named *named;
-    ipr_real *m, *v;                /* Adam's moments; SGD: m is the momentum buffer. NULL until the first gradient */
-    uint64_t steps;                 /* updates this parameter had: those without a gradient do not count */
-    double bias1, bias2;            /* of the running step */
+    ipr_real *m, *v;     /* Adam's moments; SGD: m is the momentum buffer. NULL until the first gradient */
+    uint64_t steps;      /* updates this parameter had: those without a gradient do not count */
+    double bias1, bias2; /* of the running step */
     int first_chunk, active;
 } ipr__slot;
 
@@ -11081,7 +12119,7 @@ struct ipr_opt {
     uint64_t steps;
     int count;
     ipr__slot *slot;
-    ipr__arena arena;               /* slots and moments */
+    ipr__arena arena; /* slots and moments */
 };
 
 /* Zero is the default, a negative number is zero. */
@@ -11120,8 +12158,8 @@ IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
                          d->momentum, d->dampening);
     if (d->nesterov && (!(d->momentum > 0) || d->dampening < 0 || d->dampening > 0))
         return ipr__fail(c, IPR_E_ARG, fn,
-                         "Nesterov with momentum %g, dampening %g; it needs momentum > 0 and dampening 0",
-                         d->momentum, d->dampening);
+                         "Nesterov with momentum %g, dampening %g; it needs momentum > 0 and dampening 0", d->momentum,
+                         d->dampening);
     return IPR_OK;
 }
 
@@ -11143,7 +12181,10 @@ IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
     o->count = p->count;
     ipr__arena_init(c, &o->arena, 8192);
     o->slot = (ipr__slot *)ipr__arena_get(&o->arena, (size_t)(o->count + 1) * sizeof *o->slot);
-    if (!o->slot) { ipr__free(c, o); return NULL; }
+    if (!o->slot) {
+        ipr__free(c, o);
+        return NULL;
+    }
     ipr__zero(o->slot, (size_t)(o->count + 1) * sizeof *o->slot);
     for (k = p->first; k; k = k->next) o->slot[i++].named = k;
     return o;
@@ -11233,7 +12274,10 @@ IPR__FN ipr__slot *ipr__slot_of(ipr_opt *o, int chunk)
     return &o->slot[lo];
 }
 
-typedef struct ipr__opt_job { ipr_opt *o; double scale; } ipr__opt_job;
+typedef struct ipr__opt_job {
+    ipr_opt *o;
+    double scale;
+} ipr__opt_job;
 
 IPR__FN void ipr__adam_chunk(const ipr_opt *o, const ipr__slot *s, ipr_index at, ipr_index n, double scale)
 {
@@ -11292,7 +12336,8 @@ IPR__FN int ipr__opt_apply(ipr_opt *o, double scale)
     }
     job.o = o;
     job.scale = scale;
-    if (elements < IPR__OPT_ALONE) for (i = 0; i < chunks; i++) ipr__opt_task(&job, i, 0);
+    if (elements < IPR__OPT_ALONE)
+        for (i = 0; i < chunks; i++) ipr__opt_task(&job, i, 0);
     else ipr__par(o->c, chunks, ipr__opt_task, &job);
     o->steps++;
     ipr_params_zero_grad(o->p);
@@ -11322,7 +12367,8 @@ IPR__FN double ipr__norm(ipr_params *p, const char *fn)
         if (!ipr__finite(s)) {
             (void)ipr__fail(p->c, IPR_E_NUMERIC, fn,
                             "the gradient of \"%s\" holds NaN or infinity; lower the learning rate, or look for "
-                            "a division by zero or a log of zero in the loss", ipr__show(show, k->name));
+                            "a division by zero or a log of zero in the loss",
+                            ipr__show(show, k->name));
             return -1;
         }
         sum += s;
@@ -11404,14 +12450,12 @@ IPR_API double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoc
     switch (d.kind) {
     case IPR_SCHED_STEP:
     case IPR_SCHED_MULTISTEP:
-        for (n = ipr__sched_decays(&d, epoch); n > 0 && lr > 0; n--) lr *= d.gamma;     /* as PyTorch chains it */
+        for (n = ipr__sched_decays(&d, epoch); n > 0 && lr > 0; n--) lr *= d.gamma; /* as PyTorch chains it */
         return lr;
-    case IPR_SCHED_PLATEAU:
-        return s && s->started ? s->lr : base_lr;
+    case IPR_SCHED_PLATEAU: return s && s->started ? s->lr : base_lr;
     case IPR_SCHED_COSINE:
         return d.lr_min + (base_lr - d.lr_min) * (1.0 + ipr__dcos2pi(0.5 * (double)epoch / (double)d.t_max)) / 2.0;
-    default:
-        return base_lr;
+    default: return base_lr;
     }
 }
 
@@ -11433,12 +12477,17 @@ IPR_API void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sc
         s->lr = base_lr;
         s->best = d.maximize ? -ipr__dinf() : ipr__dinf();
     }
-    if (ipr__sched_better(&d, metric, s->best)) { s->best = metric; s->bad = 0; }
-    else s->bad++;
-    if (s->cooldown > 0) { s->cooldown--; s->bad = 0; }
+    if (ipr__sched_better(&d, metric, s->best)) {
+        s->best = metric;
+        s->bad = 0;
+    } else s->bad++;
+    if (s->cooldown > 0) {
+        s->cooldown--;
+        s->bad = 0;
+    }
     if (s->bad <= d.patience) return;
     lower = IPR__MAX(s->lr * d.gamma, d.lr_min);
-    if (s->lr - lower > 1e-8) s->lr = lower;    /* ReduceLROnPlateau's eps */
+    if (s->lr - lower > 1e-8) s->lr = lower; /* ReduceLROnPlateau's eps */
     s->cooldown = d.cooldown;
     s->bad = 0;
 }
@@ -11462,7 +12511,8 @@ IPR__FN int ipr__row_argmax(const ipr_tensor *logits, ipr_index row)
     const ipr_index w = logits->dim[1];
     const ipr_real *p = ipr__rd(logits) + row * w;
     ipr_index i, best = 0;
-    for (i = 1; i < w; i++) if (p[i] > p[best]) best = i;
+    for (i = 1; i < w; i++)
+        if (p[i] > p[best]) best = i;
     return (int)best;
 }
 
@@ -11628,11 +12678,11 @@ IPR_API double ipr_bleu_score(const ipr_bleu *b, int smooth)
 
 /* Where a run stands. All 8 bytes wide, so that it is one array of 64-bit words in the file. */
 typedef struct ipr__fit_state {
-    int64_t epoch, step, total;             /* position: epochs and steps done */
-    int64_t step_no;                        /* key of the context's counter RNG */
-    int64_t items, seen, correct;           /* running sums of the epoch */
+    int64_t epoch, step, total;   /* position: epochs and steps done */
+    int64_t step_no;              /* key of the context's counter RNG */
+    int64_t items, seen, correct; /* running sums of the epoch */
     double loss_sum;
-    double loss, accuracy, metric;          /* of the last epoch */
+    double loss, accuracy, metric; /* of the last epoch */
     double best;
     int64_t best_epoch;
     double seconds;
@@ -11641,9 +12691,14 @@ typedef struct ipr__fit_state {
 enum { IPR__FIT_WORDS = (int)(sizeof(ipr__fit_state) / 8) };
 typedef char ipr__assert_fit_state[sizeof(ipr__fit_state) == 19 * 8 ? 1 : -1];
 
-static const char *const ipr__opt_names[] = { "adam", "adamw", "sgd" };
+static const char *const ipr__opt_names[] = {"adam", "adamw", "sgd"};
 
-typedef struct ipr__ckpt { ipr_ctx *c; ipr__arena arena; ipr_array *v; int n; } ipr__ckpt;
+typedef struct ipr__ckpt {
+    ipr_ctx *c;
+    ipr__arena arena;
+    ipr_array *v;
+    int n;
+} ipr__ckpt;
 
 /* PREFIX + NAME, in the checkpoint's arena. */
 IPR__FN const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char *name)
@@ -11738,10 +12793,14 @@ IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *e
     if (w->status) return w->status;
     if (o->c->err) return w->status = o->c->err;
     ipr__model_hash(o->p, extra, model);
-    pair[0].key = "ipr_checkpoint"; pair[0].value = "1";
-    pair[1].key = "ipr_optimiser";  pair[1].value = ipr__opt_names[o->d.kind];
-    pair[2].key = "ipr_model";      pair[2].value = model;
-    pair[3].key = "ipr_fit";        pair[3].value = config;
+    pair[0].key = "ipr_checkpoint";
+    pair[0].value = "1";
+    pair[1].key = "ipr_optimiser";
+    pair[1].value = ipr__opt_names[o->d.kind];
+    pair[2].key = "ipr_model";
+    pair[2].value = model;
+    pair[3].key = "ipr_fit";
+    pair[3].value = config;
     meta.pairs = pair;
     meta.count = config ? 4 : 3;
     k.c = o->c;
@@ -11808,7 +12867,8 @@ IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a,
     if (!ipr__streq(kind, ipr__opt_names[o->d.kind]))
         return ipr__fail(o->c, IPR_E_FORMAT, "checkpoint", "it was written by %s, the optimiser now is %s",
                          ipr__show(show, kind), ipr__opt_names[o->d.kind]);
-    for (k = o->p->first; k; k = k->next) if (!ipr__ckpt_find(o->c, a, f, "", k)) return o->c->err;
+    for (k = o->p->first; k; k = k->next)
+        if (!ipr__ckpt_find(o->c, a, f, "", k)) return o->c->err;
     for (k = extra ? extra->first : NULL; k; k = k->next)
         if (!ipr__ckpt_find(o->c, a, f, "ipr.extra/", k)) return o->c->err;
     ipr__model_hash(o->p, extra, hash);
@@ -11845,7 +12905,10 @@ IPR__FN int ipr__ckpt_take(ipr_ctx *c, const ipr_array *a, ipr_real *dst)
     return a ? ipr_array_get(c, a, (int)IPR_DT_REAL, dst) : c->err;
 }
 
-typedef struct ipr__ckpt_copy { const ipr_array *a; ipr_real *dst; } ipr__ckpt_copy;
+typedef struct ipr__ckpt_copy {
+    const ipr_array *a;
+    ipr_real *dst;
+} ipr__ckpt_copy;
 
 /* First all sources, then all copies, so that a failure in between cannot leave half a run. */
 IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_params *extra, const int64_t *words)
@@ -11859,15 +12922,22 @@ IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_para
         ipr__slot *s = &o->slot[i];
         v[n].dst = ipr__wr(s->named->t);
         v[n++].a = ipr__ckpt_find(o->c, a, f, "", s->named);
-        if (words[2 + i] && s->m) { v[n].dst = s->m; v[n++].a = ipr__ckpt_find(o->c, a, f, "ipr.m/", s->named); }
-        if (words[2 + i] && s->v) { v[n].dst = s->v; v[n++].a = ipr__ckpt_find(o->c, a, f, "ipr.v/", s->named); }
+        if (words[2 + i] && s->m) {
+            v[n].dst = s->m;
+            v[n++].a = ipr__ckpt_find(o->c, a, f, "ipr.m/", s->named);
+        }
+        if (words[2 + i] && s->v) {
+            v[n].dst = s->v;
+            v[n++].a = ipr__ckpt_find(o->c, a, f, "ipr.v/", s->named);
+        }
     }
     for (k = extra ? extra->first : NULL; k; k = k->next) {
         v[n].dst = ipr__wr(k->t);
         v[n++].a = ipr__ckpt_find(o->c, a, f, "ipr.extra/", k);
     }
     if (o->c->err) return o->c->err;
-    for (i = 0; i < n; i++) if (ipr__ckpt_take(o->c, v[i].a, v[i].dst)) return o->c->err;
+    for (i = 0; i < n; i++)
+        if (ipr__ckpt_take(o->c, v[i].a, v[i].dst)) return o->c->err;
     ipr__copy(&o->lr, &words[0], 8);
     o->steps = (uint64_t)words[1];
     for (i = 0; i < o->count; i++) {
@@ -11951,15 +13021,24 @@ IPR__FN void ipr__text_short(ipr__text *t, double v)
     const double a = ipr__dabs(v);
     double m = a;
     int e = 0;
-    if (!ipr__finite(v)) { ipr__text_s(t, ipr__isnan(v) ? "?" : v < 0 ? "-inf" : "inf"); return; }
+    if (!ipr__finite(v)) {
+        ipr__text_s(t, ipr__isnan(v) ? "?" : v < 0 ? "-inf" : "inf");
+        return;
+    }
     if (a < 1e-300 || (a >= 1e-3 && a < 1e5)) {
         e = a >= 1000 ? 1 : a >= 100 ? 2 : a >= 10 ? 3 : a >= 0.1 || a < 1e-300 ? 4 : a >= 0.01 ? 5 : 6;
         (void)ipr_fmt_fixed(num, v, e);
         ipr__text_s(t, num);
         return;
     }
-    while (m >= 9.9995) { m /= 10; e++; }
-    while (m < 0.99995) { m *= 10; e--; }
+    while (m >= 9.9995) {
+        m /= 10;
+        e++;
+    }
+    while (m < 0.99995) {
+        m *= 10;
+        e--;
+    }
     (void)ipr_fmt_fixed(num, v < 0 ? -m : m, 3);
     ipr__text_s(t, num);
     ipr__text_s(t, e < 0 ? "e-" : "e+");
@@ -11986,9 +13065,17 @@ IPR__FN void ipr__text_fixed(ipr__text *t, double v, int digits)
 IPR__FN void ipr__text_rate(ipr__text *t, double v)
 {
     const char *unit = "";
-    if (!ipr__finite(v) || v < 0) { ipr__text_c(t, '?'); return; }
-    if (v >= 999500) { v /= 1e6; unit = "M"; }
-    else if (v >= 9999.5) { v /= 1e3; unit = "k"; }
+    if (!ipr__finite(v) || v < 0) {
+        ipr__text_c(t, '?');
+        return;
+    }
+    if (v >= 999500) {
+        v /= 1e6;
+        unit = "M";
+    } else if (v >= 9999.5) {
+        v /= 1e3;
+        unit = "k";
+    }
     ipr__text_fixed(t, v, v < 9.95 && *unit ? 2 : v < 99.95 && (*unit || v < 9.95) ? 1 : 0);
     ipr__text_s(t, unit);
 }
@@ -12003,7 +13090,10 @@ IPR__FN void ipr__text_2(ipr__text *t, int64_t v)
 IPR__FN void ipr__text_time(ipr__text *t, double seconds)
 {
     int64_t s;
-    if (!(seconds >= 0) || !(seconds < 1e11)) { ipr__text_c(t, '?'); return; }
+    if (!(seconds >= 0) || !(seconds < 1e11)) {
+        ipr__text_c(t, '?');
+        return;
+    }
     s = (int64_t)(seconds + 0.5);
     if (s >= 86400) {
         ipr__text_i(t, s / 86400);
@@ -12053,7 +13143,9 @@ IPR__FN void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
     char tail[128];
     ipr__text e;
     int room, percent = (int)(100.0 * done);
-    e.buf = tail; e.cap = sizeof tail; e.len = 0;
+    e.buf = tail;
+    e.cap = sizeof tail;
+    e.len = 0;
     ipr__text_s(&e, percent < 10 ? "   " : percent < 100 ? "  " : " ");
     ipr__text_i(&e, percent);
     ipr__text_c(&e, '%');
@@ -12115,7 +13207,9 @@ IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int 
 {
     ipr__text t;
     if (!p || !buf || !cap) return 0;
-    t.buf = buf; t.cap = cap; t.len = 0;
+    t.buf = buf;
+    t.cap = cap;
+    t.len = 0;
     if (tty && width > 0) t.cap = IPR__MIN(cap, (size_t)width + 1);
     if (tty) ipr__progress_bar(&t, p, width);
     else ipr__progress_line(&t, p);
@@ -12135,7 +13229,7 @@ IPR__FN int ipr__stderr_tty(void)
 
 IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
 {
-    enum { WIDTH = 79 };    /* the last column makes some terminals wrap */
+    enum { WIDTH = 79 }; /* the last column makes some terminals wrap */
     char line[256];
     int n;
     (void)user;
@@ -12143,7 +13237,7 @@ IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
     line[0] = '\r';
     n = p->tty ? 1 : 0;
     n += ipr_progress_text(p, line + n, sizeof line - 2 - WIDTH, WIDTH, p->tty);
-    while (p->tty && n < WIDTH + 1) line[n++] = ' ';    /* over what a longer line left */
+    while (p->tty && n < WIDTH + 1) line[n++] = ' '; /* over what a longer line left */
     if (!p->tty || p->event != IPR_PROGRESS_STEP) line[n++] = '\n';
     line[n] = 0;
     (void)fputs(line, stderr);
@@ -12161,12 +13255,12 @@ typedef struct ipr__fit {
     ipr_opt *o;
     ipr_sched_desc sched;
     ipr__fit_state s;
-    uint32_t *order;                /* of the running epoch */
+    uint32_t *order; /* of the running epoch */
     ipr_index batch, steps;
     int epochs, own_opt, resumed, training, no_grad, tty;
     int64_t saved_total, saved_epoch;
     double began, reported, saved, items_here, pace;
-    char config[1024];              /* everything a resumed run must share */
+    char config[1024]; /* everything a resumed run must share */
 } ipr__fit;
 
 IPR__FN void ipr__pair_g(ipr__text *t, const char *key, double v)
@@ -12195,7 +13289,9 @@ IPR__FN void ipr__fit_config(ipr__fit *f)
     const ipr_sched_desc *s = &f->sched;
     ipr__text t;
     int i;
-    t.buf = f->config; t.cap = sizeof f->config; t.len = 0;
+    t.buf = f->config;
+    t.cap = sizeof f->config;
+    t.len = 0;
     ipr__pair_i(&t, "seed", (int64_t)f->c->d.seed);
     ipr__pair_i(&t, "items", d->items);
     ipr__pair_i(&t, "batch", f->batch);
@@ -12232,7 +13328,8 @@ IPR__FN void ipr__next_pair(const char **s, char out[72])
     const char *p = *s;
     const int tag = p[0] == 't' && p[1] == 'a' && p[2] == 'g' && p[3] == '=';
     int n = 0;
-    for (; *p && (tag || *p != ';'); p++) if (n < 71) out[n++] = *p;
+    for (; *p && (tag || *p != ';'); p++)
+        if (n < 71) out[n++] = *p;
     out[n] = 0;
     *s = *p ? p + 1 : p;
 }
@@ -12287,8 +13384,8 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
 IPR__FN int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
 {
     return s->epoch >= 0 && s->epoch <= 0x7fffffff && s->step >= 0 && s->step <= f->steps && s->total >= 0 &&
-           s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 &&
-           s->best_epoch >= -1 && s->best_epoch <= s->epoch;
+           s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 && s->best_epoch >= -1 &&
+           s->best_epoch <= s->epoch;
 }
 
 IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
@@ -12320,7 +13417,7 @@ IPR__FN int ipr__fit_resume(ipr__fit *f)
     int status = ipr_reader_file(f->c, &r, f->d->checkpoint);
     if (status == IPR_E_MISSING) {
         ipr_reader_close(&r);
-        ipr_clear(f->c);    /* the context was free of errors when ipr_fit began */
+        ipr_clear(f->c); /* the context was free of errors when ipr_fit began */
         return IPR_OK;
     }
     st = status ? NULL : ipr_st_open(&r, 0);
@@ -12393,7 +13490,7 @@ IPR__FN void ipr__fit_report(ipr__fit *f, int event, double now)
     p.seconds = s->seconds + (now - f->began);
     p.rate = now > f->began && f->items_here > 0 ? f->items_here / (now - f->began) : ipr__dnan();
     p.metric = s->metric;
-    if (event == IPR_PROGRESS_EPOCH) {      /* the state is already at the start of the next one */
+    if (event == IPR_PROGRESS_EPOCH) { /* the state is already at the start of the next one */
         p.epoch = (int)s->epoch;
         p.step = f->steps;
         p.loss = s->loss;
@@ -12596,10 +13693,14 @@ IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc
     const char *fn = "ipr_classifier_new";
     ipr_classifier *m;
     if (!c || c->err) return NULL;
-    if (!d) { (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL"); return NULL; }
+    if (!d) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
+        return NULL;
+    }
     if (d->input < 1 || d->hidden < 1 || d->classes < 2 || d->vocabulary < 0) {
-        (void)ipr__fail(c, IPR_E_ARG, fn, "input %I, hidden %I, classes %I, vocabulary %I: sizes must be at least 1, classes 2",
-                        d->input, d->hidden, d->classes, d->vocabulary);
+        (void)ipr__fail(c, IPR_E_ARG, fn,
+                        "input %I, hidden %I, classes %I, vocabulary %I: sizes must be at least 1, classes 2", d->input,
+                        d->hidden, d->classes, d->vocabulary);
         return NULL;
     }
     if (!(d->dropout >= 0 && d->dropout < 1) || !(d->embed_dropout >= 0 && d->embed_dropout < 1)) {
@@ -12616,7 +13717,10 @@ IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc
     if (d->vocabulary) m->embed = ipr_embed_new(m->params, "embedding", d->vocabulary, d->input, -1);
     m->rnn = ipr_rnn_new(m->params, "rnn", m->desc.cell, d->input, d->hidden);
     m->output = ipr_dense_new(m->params, "output", d->hidden, d->classes, 1);
-    if (c->err) { ipr_classifier_free(m); return NULL; }
+    if (c->err) {
+        ipr_classifier_free(m);
+        return NULL;
+    }
     return m;
 }
 
@@ -12630,7 +13734,10 @@ IPR_API void ipr_classifier_free(ipr_classifier *m)
 IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m)
 {
     ipr_classifier *n = m ? ipr_classifier_new(m->c, &m->desc) : NULL;
-    if (n && ipr_params_copy(n->params, m->params) != IPR_OK) { ipr_classifier_free(n); return NULL; }
+    if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
+        ipr_classifier_free(n);
+        return NULL;
+    }
     return n;
 }
 
@@ -12673,7 +13780,7 @@ IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, con
             for (i = 0; p_true && i < k; i++) p_true[at + i] = (double)ipr__rd(p)[i * m->desc.classes + ipr__rdi(y)[i]];
         }
         ipr_step_end(c);
-        c->step_no = step_no;   /* evaluation leaves the dropout keys of training alone */
+        c->step_no = step_no; /* evaluation leaves the dropout keys of training alone */
     }
     ipr_set_training(c, training);
     ipr_no_grad(c, no_grad);
@@ -12687,7 +13794,10 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
     int32_t *got;
     if (!m || n < 1) return -1;
     got = (int32_t *)ipr__alloc(m->c, (size_t)n * 4);
-    if (!got || ipr_classifier_predict(m, ds, idx, n, gate_rows, gate_steps, got, NULL) != IPR_OK) { ipr__free(m->c, got); return -1; }
+    if (!got || ipr_classifier_predict(m, ds, idx, n, gate_rows, gate_steps, got, NULL) != IPR_OK) {
+        ipr__free(m->c, got);
+        return -1;
+    }
     for (i = 0; i < n; i++) right += got[i] == ipr_dataset_label(ds, idx ? (ipr_index)idx[i] : i);
     ipr__free(m->c, got);
     return 100.0 * (double)right / (double)n;
@@ -12716,8 +13826,8 @@ IPR__FN uint64_t ipr__derive(const void *seed, size_t bytes, const char *scheme,
 
 /* ---- trigger sets ---- */
 
-IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed, size_t seed_bytes,
-                                      ipr_dataset **rest)
+IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed,
+                                      size_t seed_bytes, ipr_dataset **rest)
 {
     const char *fn = "ipr_triggers_new";
     ipr_dataset *set = NULL;
@@ -12729,12 +13839,31 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
     ipr_rng r;
     if (rest) *rest = NULL;
     if (!c || c->err) return NULL;
-    if (!from || !seed) { (void)ipr__fail(c, IPR_E_ARG, fn, "the data set or the seed is NULL"); return NULL; }
-    if (seed_bytes < 16) { (void)ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones", (uint64_t)seed_bytes); return NULL; }
-    if (!from->u8 || !from->labels || from->classes < 2) { (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes, with at least 2 classes"); return NULL; }
-    if (n < 1 || n >= from->count) { (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers from %I items", n, from->count); return NULL; }
-    if (!(noise >= 0 && noise <= 1)) { (void)ipr__fail(c, IPR_E_RANGE, fn, "noise %g; a share of the elements, 0..1", noise); return NULL; }
-    if (!ipr__mul((size_t)n, (size_t)from->item, &bytes)) { (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers overflow", n); return NULL; }
+    if (!from || !seed) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "the data set or the seed is NULL");
+        return NULL;
+    }
+    if (seed_bytes < 16) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones",
+                        (uint64_t)seed_bytes);
+        return NULL;
+    }
+    if (!from->u8 || !from->labels || from->classes < 2) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes, with at least 2 classes");
+        return NULL;
+    }
+    if (n < 1 || n >= from->count) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers from %I items", n, from->count);
+        return NULL;
+    }
+    if (!(noise >= 0 && noise <= 1)) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "noise %g; a share of the elements, 0..1", noise);
+        return NULL;
+    }
+    if (!ipr__mul((size_t)n, (size_t)from->item, &bytes)) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers overflow", n);
+        return NULL;
+    }
     order = (uint32_t *)ipr__alloc(c, (size_t)from->count * 4);
     labels = (int32_t *)ipr__alloc(c, (size_t)n * 4);
     items = (uint8_t *)ipr__alloc(c, bytes);
@@ -12744,7 +13873,7 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
         ipr_rng_shuffle(&r, order, from->count);
         for (i = 0; i < n; i++) {
             const ipr_index at = (ipr_index)order[i];
-            const uint32_t shift = 1 + ipr_rng_below(&r, (uint32_t)from->classes - 1);     /* any label but the right one */
+            const uint32_t shift = 1 + ipr_rng_below(&r, (uint32_t)from->classes - 1); /* any label but the right one */
             labels[i] = (int32_t)(((uint32_t)ipr_dataset_label(from, at) + shift) % (uint32_t)from->classes);
             ipr__copy(items + (size_t)(i * from->item), ipr_dataset_item_u8(from, at), (size_t)from->item);
             for (k = 0; noise > 0 && k < from->item; k++)
@@ -12758,11 +13887,15 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
     ipr__free(c, order);
     ipr__free(c, labels);
     ipr__free(c, items);
-    if (c->err) { ipr_dataset_free(set); return NULL; }
+    if (c->err) {
+        ipr_dataset_free(set);
+        return NULL;
+    }
     return set;
 }
 
-IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y)
+IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
+                                ipr_tensor **x, ipr_tensor **y)
 {
     const char *fn = "ipr_triggers_append";
     uint32_t idx[64];
@@ -12798,7 +13931,9 @@ IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
     char classes[24];
     int i;
     if (!t) return IPR_E_ARG;
-    if (!t->u8 || !t->labels || t->index) return ipr__fail(t->ctx, IPR_E_ARG, "ipr_triggers_save", "not a trigger set: labelled items of bytes that are not a view");
+    if (!t->u8 || !t->labels || t->index)
+        return ipr__fail(t->ctx, IPR_E_ARG, "ipr_triggers_save",
+                         "not a trigger set: labelled items of bytes that are not a view");
     ipr__zero(e, sizeof e);
     e[0].name = "items";
     e[0].dtype = IPR_DT_U8;
@@ -12814,9 +13949,12 @@ IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
     e[1].data = t->labels;
     e[1].bytes = (size_t)t->count * 4;
     (void)ipr__fmt(classes, sizeof classes, "%d", t->classes);
-    pair[0].key = "ipr.secret"; pair[0].value = "triggers";
-    pair[1].key = "ipr.version"; pair[1].value = "1";
-    pair[2].key = "ipr.classes"; pair[2].value = classes;
+    pair[0].key = "ipr.secret";
+    pair[0].value = "triggers";
+    pair[1].key = "ipr.version";
+    pair[1].value = "1";
+    pair[2].key = "ipr.classes";
+    pair[2].value = classes;
     meta.pairs = pair;
     meta.count = 3;
     return ipr__secret_file(t->ctx, path, e, 2, &meta);
@@ -12858,11 +13996,17 @@ IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
     items = ipr_st_find(st, "items");
     labels = ipr_st_find(st, "labels");
     classes = ipr__meta_int(st, "ipr.classes");
-    if (!what || !ipr__streq(what, "triggers") || ipr__meta_int(st, "ipr.version") != 1 || !items || !labels || items->dtype != IPR_DT_U8 ||
-        items->rank < 2 || items->rank > IPR_MAX_RANK || labels->rank != 1 || labels->dims[0] != items->dims[0] || classes < 2 || classes > 1 << 20)
-        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s is not a trigger file: items (U8) and labels of the same count with ipr.secret = triggers, version 1", path);
-    else if ((lab = (int32_t *)ipr__alloc(c, (size_t)labels->dims[0] * 4)) != NULL && ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK)
-        t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1, (const uint8_t *)items->data, lab, (int)classes, 0);
+    if (!what || !ipr__streq(what, "triggers") || ipr__meta_int(st, "ipr.version") != 1 || !items || !labels ||
+        items->dtype != IPR_DT_U8 || items->rank < 2 || items->rank > IPR_MAX_RANK || labels->rank != 1 ||
+        labels->dims[0] != items->dims[0] || classes < 2 || classes > 1 << 20)
+        (void)ipr__fail(
+            c, IPR_E_FORMAT, fn,
+            "%s is not a trigger file: items (U8) and labels of the same count with ipr.secret = triggers, version 1",
+            path);
+    else if ((lab = (int32_t *)ipr__alloc(c, (size_t)labels->dims[0] * 4)) != NULL &&
+             ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK)
+        t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1,
+                           (const uint8_t *)items->data, lab, (int)classes, 0);
     ipr__free(c, lab);
     ipr_st_close(st);
     return t;
@@ -12878,10 +14022,12 @@ IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8
     ipr_index i;
     if (!bits || n < 1) return ipr__fail(c, IPR_E_ARG, "ipr_signature_bits", "needs room for at least one bit");
     if (len > (size_t)n / 8)
-        return ipr__fail(c, IPR_E_RANGE, "ipr_signature_bits", "the signature has %U characters, %U bits; %I units carry at most %I characters",
+        return ipr__fail(c, IPR_E_RANGE, "ipr_signature_bits",
+                         "the signature has %U characters, %U bits; %I units carry at most %I characters",
                          (uint64_t)len, (uint64_t)len * 8, n, n / 8);
     for (i = 0; i < n; i++) {
-        const uint32_t bit = (size_t)i < len * 8 ? (uint32_t)((uint8_t)text[i / 8] >> (7 - i % 8) & 1) : ipr_rng_u32(&r) >> 31;
+        const uint32_t bit =
+            (size_t)i < len * 8 ? (uint32_t)((uint8_t)text[i / 8] >> (7 - i % 8) & 1) : ipr_rng_u32(&r) >> 31;
         bits[i] = (int8_t)(bit ? 1 : -1);
     }
     return IPR_OK;
@@ -12904,15 +14050,18 @@ IPR_API void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, siz
 
 struct ipr_gatekeeper {
     ipr_ctx *c;
-    ipr_gatekeeper_desc d;          /* layer, signature and items are NULL here: nothing dangles */
+    ipr_gatekeeper_desc d; /* layer, signature and items are NULL here: nothing dangles */
     ipr_index text_bits;
-    ipr_real *key;                  /* [K][Tk][width] */
-    int8_t *bits;                   /* [units] */
+    ipr_real *key; /* [K][Tk][width] */
+    int8_t *bits;  /* [units] */
     char layer[64];
 };
 
 IPR__FN ipr_index ipr__key_width(const ipr_gatekeeper_desc *d) { return d->token_high > 0 ? 1 : d->width; }
-IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g) { return g ? g->d.keys * g->d.steps * ipr__key_width(&g->d) : 0; }
+IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g)
+{
+    return g ? g->d.keys * g->d.steps * ipr__key_width(&g->d) : 0;
+}
 IPR_API const ipr_real *ipr_gatekeeper_key(const ipr_gatekeeper *g) { return g ? g->key : NULL; }
 IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g) { return g ? g->bits : NULL; }
 IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g) { return g ? g->text_bits : 0; }
@@ -12935,7 +14084,8 @@ IPR__FN void ipr__key_draw(const ipr_gatekeeper_desc *d, ipr_rng *r, ipr_real *o
     if (d->kind == IPR_KEY_RANDOM) {
         const uint32_t span = (uint32_t)(d->token_high - d->token_low);
         for (i = 0; i < d->keys * item; i++)
-            out[i] = d->token_high > 0 ? IPR__R(d->token_low + (int32_t)ipr_rng_below(r, span)) : IPR__R(2 * ipr_rng_uniform(r) - 1);
+            out[i] = d->token_high > 0 ? IPR__R(d->token_low + (int32_t)ipr_rng_below(r, span))
+                                       : IPR__R(2 * ipr_rng_uniform(r) - 1);
         return;
     }
     for (k = 0; k < d->keys; k++) {
@@ -12949,16 +14099,24 @@ IPR__FN int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
     char s[64];
     if (!d->kind) d->kind = IPR_KEY_RANDOM;
     if (!d->keys) d->keys = d->kind == IPR_KEY_BATCH ? 8 : 1;
-    if (d->kind < IPR_KEY_RANDOM || d->kind > IPR_KEY_BATCH) return ipr__fail(c, IPR_E_ARG, fn, "kind %d; IPR_KEY_RANDOM, _FIXED or _BATCH", d->kind);
-    if (d->kind == IPR_KEY_FIXED && d->keys != 1) return ipr__fail(c, IPR_E_ARG, fn, "a fixed key is one sequence, not %I; use IPR_KEY_BATCH", d->keys);
-    if (d->keys < 1 || d->keys > 4096 || d->steps < 1 || d->steps > 1 << 20 || d->width < 1 || d->width > 1 << 20 || d->units < 1 || d->units > 1 << 20)
-        return ipr__fail(c, IPR_E_ARG, fn, "keys %I, steps %I, width %I, units %I: each must be at least 1 (and at most 4096 keys, 2^20 of the others)",
+    if (d->kind < IPR_KEY_RANDOM || d->kind > IPR_KEY_BATCH)
+        return ipr__fail(c, IPR_E_ARG, fn, "kind %d; IPR_KEY_RANDOM, _FIXED or _BATCH", d->kind);
+    if (d->kind == IPR_KEY_FIXED && d->keys != 1)
+        return ipr__fail(c, IPR_E_ARG, fn, "a fixed key is one sequence, not %I; use IPR_KEY_BATCH", d->keys);
+    if (d->keys < 1 || d->keys > 4096 || d->steps < 1 || d->steps > 1 << 20 || d->width < 1 || d->width > 1 << 20 ||
+        d->units < 1 || d->units > 1 << 20)
+        return ipr__fail(c, IPR_E_ARG, fn,
+                         "keys %I, steps %I, width %I, units %I: each must be at least 1 (and at most 4096 keys, 2^20 "
+                         "of the others)",
                          d->keys, d->steps, d->width, d->units);
     if (d->token_high < 0 || (d->token_high && (d->token_low < 0 || d->token_low >= d->token_high)))
-        return ipr__fail(c, IPR_E_RANGE, fn, "tokens %d..%d: low must be at least 0 and below high", (int)d->token_low, (int)d->token_high);
+        return ipr__fail(c, IPR_E_RANGE, fn, "tokens %d..%d: low must be at least 0 and below high", (int)d->token_low,
+                         (int)d->token_high);
     if (d->kind != IPR_KEY_RANDOM && d->pool && d->pool->item != d->steps * ipr__key_width(d)) {
         (void)ipr__fmt(s, sizeof s, "%Ix%I", d->steps, ipr__key_width(d));
-        return ipr__fail(c, IPR_E_SHAPE, fn, "an item of the pool has %I values; the key needs %s; resize the images first", d->pool->item, s);
+        return ipr__fail(c, IPR_E_SHAPE, fn,
+                         "an item of the pool has %I values; the key needs %s; resize the images first", d->pool->item,
+                         s);
     }
     return IPR_OK;
 }
@@ -12974,13 +14132,17 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_d
     g->d.items = NULL;
     g->key = (ipr_real *)ipr__alloc(c, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
     g->bits = (int8_t *)ipr__alloc(c, (size_t)d->units);
-    if (!g->key || !g->bits) { ipr_gatekeeper_free(g); return NULL; }
+    if (!g->key || !g->bits) {
+        ipr_gatekeeper_free(g);
+        return NULL;
+    }
     ipr__zero(g->key, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
     ipr__zero(g->bits, (size_t)d->units);
     return g;
 }
 
-IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed, size_t seed_bytes)
+IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed,
+                                           size_t seed_bytes)
 {
     const char *fn = "ipr_gatekeeper_new", *layer;
     ipr_gatekeeper_desc d;
@@ -12988,12 +14150,22 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
     ipr_rng r;
     ipr_index k;
     if (!c || c->err) return NULL;
-    if (!desc || !seed) { (void)ipr__fail(c, IPR_E_ARG, fn, "the description or the seed is NULL"); return NULL; }
-    if (seed_bytes < 16) { (void)ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones", (uint64_t)seed_bytes); return NULL; }
+    if (!desc || !seed) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "the description or the seed is NULL");
+        return NULL;
+    }
+    if (seed_bytes < 16) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones",
+                        (uint64_t)seed_bytes);
+        return NULL;
+    }
     d = *desc;
     layer = d.layer ? d.layer : "rnn";
     if (ipr__key_check(c, fn, &d) != IPR_OK) return NULL;
-    if (ipr__strlen(layer) >= 64) { (void)ipr__fail(c, IPR_E_RANGE, fn, "the layer's name has over 63 characters"); return NULL; }
+    if (ipr__strlen(layer) >= 64) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "the layer's name has over 63 characters");
+        return NULL;
+    }
     if (d.kind != IPR_KEY_RANDOM && (!d.pool || d.pool->count < d.keys)) {
         (void)ipr__fail(c, IPR_E_ARG, fn, "FIXED and BATCH keys need a pool of at least %I items", d.keys);
         return NULL;
@@ -13009,7 +14181,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
     g->text_bits = d.signature ? 8 * (ipr_index)ipr__strlen(d.signature) : 0;
     r = ipr_rng_make(ipr__derive(seed, seed_bytes, "gatekeeper", layer, "key"), IPR__STREAM_KEY, 0);
     ipr__key_draw(&d, &r, g->key);
-    if (ipr_signature_bits(c, d.signature, ipr__derive(seed, seed_bytes, "gatekeeper", layer, "signature"), g->bits, d.units) != IPR_OK) {
+    if (ipr_signature_bits(c, d.signature, ipr__derive(seed, seed_bytes, "gatekeeper", layer, "signature"), g->bits,
+                           d.units) != IPR_OK) {
         ipr_gatekeeper_free(g);
         g = NULL;
     }
@@ -13037,9 +14210,12 @@ IPR_API int ipr_gatekeeper_fresh(const ipr_gatekeeper *g, uint64_t draw, ipr_ind
     if (!g) return IPR_E_ARG;
     if (!out || n < 1) return ipr__fail(g->c, IPR_E_ARG, "ipr_gatekeeper_fresh", "needs room for at least one key");
     d = g->d;
-    if (d.kind != IPR_KEY_RANDOM && !d.pool) return ipr__fail(g->c, IPR_E_STATE, "ipr_gatekeeper_fresh", "the pool that the key came from is not here; load the key with it");
+    if (d.kind != IPR_KEY_RANDOM && !d.pool)
+        return ipr__fail(g->c, IPR_E_STATE, "ipr_gatekeeper_fresh",
+                         "the pool that the key came from is not here; load the key with it");
     for (i = 0; i < n; i++) {
-        ipr_rng r = ipr_rng_make(draw + (uint64_t)i, IPR__STREAM_KEY, 0x46524553u);   /* a public stream: the genuine key's seed is secret */
+        ipr_rng r = ipr_rng_make(draw + (uint64_t)i, IPR__STREAM_KEY,
+                                 0x46524553u); /* a public stream: the genuine key's seed is secret */
         ipr__key_draw(&d, &r, out + i * ipr_gatekeeper_size(g));
     }
     return IPR_OK;
@@ -13058,7 +14234,9 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     e[0].name = "key";
     e[0].dtype = IPR_DT_REAL;
     e[0].rank = 3;
-    e[0].dims[0] = g->d.keys; e[0].dims[1] = g->d.steps; e[0].dims[2] = ipr__key_width(&g->d);
+    e[0].dims[0] = g->d.keys;
+    e[0].dims[1] = g->d.steps;
+    e[0].dims[2] = ipr__key_width(&g->d);
     e[0].data = g->key;
     e[0].bytes = (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real);
     e[1].name = "signature";
@@ -13071,13 +14249,20 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     (void)ipr__fmt(num[1], sizeof num[1], "%I", g->text_bits);
     (void)ipr__fmt(num[2], sizeof num[2], "%I", g->d.width);
     (void)ipr__fmt(num[3], sizeof num[3], "%d %d", (int)g->d.token_low, (int)g->d.token_high);
-    pair[0].key = "ipr.secret"; pair[0].value = "gatekeeper";
-    pair[1].key = "ipr.version"; pair[1].value = "1";
-    pair[2].key = "ipr.layer"; pair[2].value = g->layer;
-    pair[3].key = "ipr.kind"; pair[3].value = num[0];
-    pair[4].key = "ipr.text_bits"; pair[4].value = num[1];
-    pair[5].key = "ipr.width"; pair[5].value = num[2];
-    pair[6].key = "ipr.tokens"; pair[6].value = num[3];
+    pair[0].key = "ipr.secret";
+    pair[0].value = "gatekeeper";
+    pair[1].key = "ipr.version";
+    pair[1].value = "1";
+    pair[2].key = "ipr.layer";
+    pair[2].value = g->layer;
+    pair[3].key = "ipr.kind";
+    pair[3].value = num[0];
+    pair[4].key = "ipr.text_bits";
+    pair[4].value = num[1];
+    pair[5].key = "ipr.width";
+    pair[5].value = num[2];
+    pair[6].key = "ipr.tokens";
+    pair[6].value = num[3];
     meta.pairs = pair;
     meta.count = 7;
     return ipr__secret_file(g->c, path, e, 2, &meta);
@@ -13085,16 +14270,27 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
 
 IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const char *path, const ipr_dataset *pool)
 {
-    const char *fn = "ipr_gatekeeper_load", *what = ipr_st_meta(st, "ipr.secret"), *layer = ipr_st_meta(st, "ipr.layer"), *tok = ipr_st_meta(st, "ipr.tokens");
+    const char *fn = "ipr_gatekeeper_load", *what = ipr_st_meta(st, "ipr.secret"),
+               *layer = ipr_st_meta(st, "ipr.layer"), *tok = ipr_st_meta(st, "ipr.tokens");
     const ipr_array *key = ipr_st_find(st, "key"), *sig = ipr_st_find(st, "signature");
     ipr_gatekeeper_desc d = IPR_ZERO;
     ipr_gatekeeper *g;
     int64_t low = 0, high = 0, bits = ipr__meta_int(st, "ipr.text_bits");
     ipr_index i;
-    if (!what || !ipr__streq(what, "gatekeeper")) { (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s is not a Gatekeeper key file (ipr.secret is %s)", path, what ? what : "missing"); return NULL; }
-    if (ipr__meta_int(st, "ipr.version") != 1) { (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s has another version than 1; use a newer ipr.h", path); return NULL; }
+    if (!what || !ipr__streq(what, "gatekeeper")) {
+        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s is not a Gatekeeper key file (ipr.secret is %s)", path,
+                        what ? what : "missing");
+        return NULL;
+    }
+    if (ipr__meta_int(st, "ipr.version") != 1) {
+        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s has another version than 1; use a newer ipr.h", path);
+        return NULL;
+    }
     if (!key || !sig || key->rank != 3 || sig->rank != 1 || !layer || !tok || ipr__strlen(layer) >= 64) {
-        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s lacks key [K,Tk,width], signature [units] or metadata; it was damaged or written by something else", path);
+        (void)ipr__fail(
+            c, IPR_E_FORMAT, fn,
+            "%s lacks key [K,Tk,width], signature [units] or metadata; it was damaged or written by something else",
+            path);
         return NULL;
     }
     low = ipr__take_int(&tok);
@@ -13104,11 +14300,15 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     d.steps = key->dims[1];
     d.width = (ipr_index)ipr__meta_int(st, "ipr.width");
     d.units = sig->dims[0];
-    if (low >= 0 && low <= high && high <= 0x7fffffff) { d.token_low = (int32_t)low; d.token_high = (int32_t)high; }
+    if (low >= 0 && low <= high && high <= 0x7fffffff) {
+        d.token_low = (int32_t)low;
+        d.token_high = (int32_t)high;
+    }
     d.pool = pool;
     if (ipr__key_check(c, fn, &d) != IPR_OK) return NULL;
     if (key->dims[2] != ipr__key_width(&d) || bits < 0 || bits > (int64_t)d.units) {
-        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s: the key's width %I or the %g text bits do not fit its metadata", path, key->dims[2], (double)bits);
+        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s: the key's width %I or the %g text bits do not fit its metadata", path,
+                        key->dims[2], (double)bits);
         return NULL;
     }
     g = ipr__gatekeeper_alloc(c, &d);
@@ -13141,14 +14341,17 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 
 /* ---- what keys do to a model ---- */
 
-/* n keys [n][K][Tk][w] as the layer's input [Tk, n*K, width]: token ids go through the model's embedding, without dropout. */
+/* n keys [n][K][Tk][w] as the layer's input [Tk, n*K, width]: token ids go through the model's embedding, without
+   dropout. */
 IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n)
 {
     ipr_ctx *c = g->c;
     const ipr_index w = ipr__key_width(&g->d), rows = n * g->d.keys, T = g->d.steps;
     ipr_index d[3], r, t, i;
     ipr_tensor *x;
-    d[0] = T; d[1] = rows; d[2] = w;
+    d[0] = T;
+    d[1] = rows;
+    d[2] = w;
     if (g->d.token_high > 0) {
         x = ipr_new_i32(c, 2, d);
         if (ipr_is_poison(x)) return x;
@@ -13168,21 +14371,30 @@ IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, const ipr_classifier *m, cons
 {
     if (!g || !m) return IPR_E_ARG;
     if (g->c->err) return g->c->err;
-    if (g->d.units != m->desc.hidden) return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units, m->desc.hidden);
+    if (g->d.units != m->desc.hidden)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units,
+                         m->desc.hidden);
     if ((g->d.token_high > 0) != (m->desc.vocabulary > 0) || (m->desc.vocabulary == 0 && g->d.width != m->desc.input))
-        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)", g->d.width,
-                         g->d.token_high > 0 ? "tokens" : "reals", m->desc.input, m->desc.vocabulary ? "tokens" : "reals");
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)",
+                         g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m->desc.input,
+                         m->desc.vocabulary ? "tokens" : "reals");
     if (g->d.token_high > m->desc.vocabulary)
-        return ipr__fail(g->c, IPR_E_RANGE, fn, "key tokens reach %d, the vocabulary has %I", (int)g->d.token_high, m->desc.vocabulary);
+        return ipr__fail(g->c, IPR_E_RANGE, fn, "key tokens reach %d, the vocabulary has %I", (int)g->d.token_high,
+                         m->desc.vocabulary);
     return IPR_OK;
 }
 
-/* Runs the keys through the layer; *first [n*K,H] is the state after the first step. Returns gate activations [Tk,n*K,H]. */
-IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n, ipr_tensor **first)
+/* Runs the keys through the layer; *first [n*K,H] is the state after the first step. Returns gate activations
+   [Tk,n*K,H]. */
+IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+                                  ipr_tensor **first)
 {
     ipr_rnn_in in = ipr__rnn_inputs(&m->rnn, ipr__key_input(g, m, keys, n));
     ipr_rnn_out out;
-    if (ipr_is_poison(in.x)) { *first = in.x; return in.x; }
+    if (ipr_is_poison(in.x)) {
+        *first = in.x;
+        return in.x;
+    }
     in.want_gate_out = 1;
     out = ipr__rnn_run(g->c, &m->rnn, &in);
     *first = ipr_is_poison(out.y) ? out.y : ipr_select(g->c, out.y, 0, 0);
@@ -13194,18 +14406,24 @@ IPR__FN ipr_tensor *ipr__mean_keys(ipr_ctx *c, ipr_tensor *x, ipr_index n, ipr_i
 {
     ipr_index d[3];
     if (K == 1 || ipr_is_poison(x)) return x;
-    d[0] = n; d[1] = K; d[2] = -1;
+    d[0] = n;
+    d[1] = K;
+    d[2] = -1;
     return ipr_mean_axis(c, ipr_reshape(c, x, 3, d), 1);
 }
 
-IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n, ipr_real *gates, ipr_real *first)
+IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+                                 ipr_real *gates, ipr_real *first)
 {
     enum { IPR__KEY_ROWS = 256 };
     ipr_ctx *c = g ? g->c : NULL;
     ipr_index at, k, per, i, t, j;
     int no_grad;
     if (ipr__key_fits(g, m, "ipr_gatekeeper_gates") != IPR_OK) return c ? c->err : IPR_E_ARG;
-    if (!keys) { keys = g->key; n = 1; }
+    if (!keys) {
+        keys = g->key;
+        n = 1;
+    }
     no_grad = c->no_grad;
     ipr_no_grad(c, 1);
     per = IPR__MAX((ipr_index)1, IPR__KEY_ROWS / g->d.keys);
@@ -13246,9 +14464,12 @@ IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *
 IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which)
 {
     ipr_gatekeeper_recipe r = IPR_ZERO;
-    r.sign_weight = which == IPR_RECIPE_PAPER ? 1.0 : 0.5;     /* eq. 4 has weight 1; the published configuration 0.5 */
+    r.sign_weight = which == IPR_RECIPE_PAPER ? 1.0 : 0.5; /* eq. 4 has weight 1; the published configuration 0.5 */
     r.sign_margin = 0.1;
-    if (which == IPR_RECIPE_AS_CODED) { r.spread_weight = 1e-3; r.l2_weight = 1e-5; }
+    if (which == IPR_RECIPE_AS_CODED) {
+        r.spread_weight = 1e-3;
+        r.l2_weight = 1e-5;
+    }
     if (which == IPR_RECIPE_DEFAULT) {
         r.spread_weight = 1e-3;
         r.open_weight = 1.0;
@@ -13293,14 +14514,17 @@ IPR__FN void ipr__other_key(const ipr_gatekeeper *g, const ipr_dataset *pool, in
     ipr_index i, k;
     for (i = 0; i < n; i++)
         out[i] = kind == 0 ? IPR__R(ipr_rng_normal(r)) : kind == 1 ? IPR__R(ipr_rng_uniform(r)) : constant;
-    for (k = 0; kind == 3 && k < g->d.keys; k++) ipr__item_reals(pool, (ipr_index)ipr_rng_below(r, (uint32_t)pool->count), out + k * item);
+    for (k = 0; kind == 3 && k < g->d.keys; k++)
+        ipr__item_reals(pool, (ipr_index)ipr_rng_below(r, (uint32_t)pool->count), out + k * item);
 }
 
 /* The wrong keys of a training step; another range of draws than verification uses. */
 IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe *r, uint64_t step, ipr_real *out)
 {
     const uint64_t draw = ((uint64_t)1 << 63) + (g->c->d.seed << 40) + step * (uint64_t)r->negatives;
-    const ipr_dataset *pool = r->others_pool && r->others_pool->item == g->d.steps * g->d.width && r->others_pool->count > 0 ? r->others_pool : NULL;
+    const ipr_dataset *pool =
+        r->others_pool && r->others_pool->item == g->d.steps * g->d.width && r->others_pool->count > 0 ? r->others_pool
+                                                                                                       : NULL;
     const int others = g->d.token_high > 0 ? 0 : IPR__MIN(r->others, r->negatives), kinds = pool ? 4 : 3;
     int i;
     if (ipr_gatekeeper_fresh(g, draw, r->negatives, out) != IPR_OK) return g->c->err;
@@ -13311,8 +14535,8 @@ IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe
     return IPR_OK;
 }
 
-IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *recipe,
-                                         uint64_t step, ipr_tensor **gate)
+IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m,
+                                         const ipr_gatekeeper_recipe *recipe, uint64_t step, ipr_tensor **gate)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const ipr_gatekeeper_recipe r = recipe ? *recipe : ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
@@ -13321,10 +14545,13 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
     ipr_real *keys;
     if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gate) return ipr__poison(c);
     if (r.negatives < 0 || r.negatives > 4096 || (r.neutral_weight != 0 && !(r.neutral_scale > 0))) {
-        (void)ipr__fail(c, IPR_E_RANGE, "ipr_gatekeeper_embed", "%d negatives, neutral_scale %g: 0..4096, and above 0", r.negatives, r.neutral_scale);
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_gatekeeper_embed", "%d negatives, neutral_scale %g: 0..4096, and above 0",
+                        r.negatives, r.neutral_scale);
         return ipr__poison(c);
     }
-    K = g->d.keys; H = g->d.units; T = g->d.steps;
+    K = g->d.keys;
+    H = g->d.units;
+    T = g->d.steps;
     n = 1 + r.negatives;
     keys = (ipr_real *)ipr__keep(c, (size_t)(n * ipr_gatekeeper_size(g)) * sizeof *keys);
     s = ipr__temp1(c, H);
@@ -13334,29 +14561,35 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
     for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(g->bits[j]);
     all = ipr__key_pass(g, m, keys, n, &h0);
     if (ipr_is_poison(all) || ipr_is_poison(h0)) return ipr__poison(c);
-    *gate = ipr_mean_axis(c, ipr_slice(c, all, 1, 0, K), 1);                                       /* eq. 1, mean over the K keys */
-    h = ipr__mean_keys(c, h0, n, K);                                                             /* [n,H] */
+    *gate = ipr_mean_axis(c, ipr_slice(c, all, 1, 0, K), 1); /* eq. 1, mean over the K keys */
+    h = ipr__mean_keys(c, h0, n, K);                         /* [n,H] */
     loss = ipr__plus(c, NULL, r.sign_weight, ipr__sign_loss(c, ipr_slice(c, h, 0, 0, 1), s, r.sign_margin));
-    if (r.spread_weight != 0 && K > 1) loss = ipr__plus(c, loss, r.spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
+    if (r.spread_weight != 0 && K > 1)
+        loss = ipr__plus(c, loss, r.spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
     if (r.l2_weight != 0) loss = ipr__plus(c, loss, r.l2_weight, ipr_sum(c, ipr_square(c, ipr_slice(c, h, 0, 0, 1))));
     if (r.open_weight != 0) loss = ipr__plus(c, loss, r.open_weight, ipr_affine(c, ipr_mean(c, *gate), -1, 1));
     if (r.negatives) {
         /* gates of wrong key q, mean over steps, its K sequences and units */
         ipr_index d[3];
-        d[0] = T; d[1] = r.negatives; d[2] = K * H;
+        d[0] = T;
+        d[1] = r.negatives;
+        d[2] = K * H;
         wrong = ipr_reshape(c, ipr_slice(c, all, 1, K, K * r.negatives), 3, d);
         wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
-        if (r.closed_weight != 0) loss = ipr__plus(c, loss, r.closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r.closed_level))));
+        if (r.closed_weight != 0)
+            loss =
+                ipr__plus(c, loss, r.closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r.closed_level))));
         if (r.neutral_weight != 0) {
-            ipr_tensor *v = ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.neutral_scale, 0));
+            ipr_tensor *v =
+                ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.neutral_scale, 0));
             loss = ipr__plus(c, loss, r.neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
         }
     }
     return loss;
 }
 
-IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r, uint64_t step,
-                                        ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits)
+IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
+                                        uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const int dual = !(r && r->private_scheme);
@@ -13387,7 +14620,13 @@ IPR__FN ipr_real ipr__select_kth(ipr_real *a, ipr_index n, ipr_index k)
         while (i <= j) {
             while (a[i] < pivot) i++;
             while (pivot < a[j]) j--;
-            if (i <= j) { const ipr_real t = a[i]; a[i] = a[j]; a[j] = t; i++; j--; }
+            if (i <= j) {
+                const ipr_real t = a[i];
+                a[i] = a[j];
+                a[j] = t;
+                i++;
+                j--;
+            }
         }
         if (k <= j) hi = j;
         else if (k >= i) lo = i;
@@ -13399,7 +14638,8 @@ IPR__FN ipr_real ipr__select_kth(ipr_real *a, ipr_index n, ipr_index k)
 IPR__FN int ipr__skipped(const char *name, const char *const *skip, int skips)
 {
     int i;
-    for (i = 0; i < skips; i++) if (ipr__streq(name, skip[i])) return 1;
+    for (i = 0; i < skips; i++)
+        if (ipr__streq(name, skip[i])) return 1;
     return 0;
 }
 
@@ -13416,7 +14656,8 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     if (c->err) return c->err;
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (skips > 0 && !skip) return ipr__fail(c, IPR_E_ARG, fn, "skip is NULL");
-    for (k = p->first; k; k = k->next) if (!ipr__skipped(k->name, skip, skips)) n += k->t->n;
+    for (k = p->first; k; k = k->next)
+        if (!ipr__skipped(k->name, skip, skips)) n += k->t->n;
     cut = (ipr_index)(fraction * (double)n + 0.5);
     if (!cut) return IPR_OK;
     mag = (ipr_real *)ipr__alloc(c, (size_t)n * sizeof *mag);
@@ -13432,7 +14673,7 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
         }
     }
     limit = ipr__select_kth(mag, n, cut - 1);
-    for (ties = cut, i = 0; i < n; i++) ties -= mag[i] < limit;   /* how many of those equal to the limit go too */
+    for (ties = cut, i = 0; i < n; i++) ties -= mag[i] < limit; /* how many of those equal to the limit go too */
     ipr__free(c, mag);
     for (k = p->first; k; k = k->next) {
         ipr_real *w = ipr__wr(k->t);
@@ -13460,7 +14701,7 @@ IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip)
     rows = (m->desc.cell == IPR_GRU ? 3 : 4) * H;
     for (j = 0; j < H; j++) {
         if (!flip[j]) continue;
-        cand = 2 * H + j;   /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
+        cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
         ipr__negate(ipr__wr(m->rnn.w_ih) + cand * m->desc.input, m->desc.input, 1);
         ipr__negate(ipr__wr(m->rnn.w_hh) + cand * H, H, 1);
         ipr__negate(ipr__wr(m->rnn.b_ih) + cand, 1, 1);
@@ -13478,7 +14719,7 @@ typedef struct ipr__attack {
     const ipr_gatekeeper *key;
     const ipr_gatekeeper_recipe *recipe;
     const ipr_dataset *ds;
-    uint32_t *items;        /* the fraction the attacker has */
+    uint32_t *items; /* the fraction the attacker has */
     uint32_t *batch;
 } ipr__attack;
 
@@ -13495,7 +14736,8 @@ IPR__FN ipr_tensor *ipr__attack_step(ipr_ctx *c, void *user, const uint32_t *idx
     return loss;
 }
 
-IPR__FN int ipr__attack_run(ipr__attack *a, const uint32_t *idx, ipr_index n, const ipr_attack_desc *desc, const char *fn)
+IPR__FN int ipr__attack_run(ipr__attack *a, const uint32_t *idx, ipr_index n, const ipr_attack_desc *desc,
+                            const char *fn)
 {
     ipr_attack_desc d = IPR_ZERO;
     ipr_fit_desc f = IPR_ZERO;
@@ -13508,12 +14750,18 @@ IPR__FN int ipr__attack_run(ipr__attack *a, const uint32_t *idx, ipr_index n, co
     if (!a->m || !a->ds) return ipr__fail(c, IPR_E_ARG, fn, "the model or the data set is NULL");
     if (!idx) n = a->ds->count;
     if (d.fraction == 0) d.fraction = 1;
-    if (!(d.fraction > 0 && d.fraction <= 1) || d.lr < 0 || n < 1) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g of %I items, lr %g: 0 < fraction <= 1, lr >= 0", d.fraction, n, d.lr);
+    if (!(d.fraction > 0 && d.fraction <= 1) || d.lr < 0 || n < 1)
+        return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g of %I items, lr %g: 0 < fraction <= 1, lr >= 0", d.fraction,
+                         n, d.lr);
     have = IPR__MAX((ipr_index)1, (ipr_index)(d.fraction * (double)n + 0.5));
     if (!d.batch) d.batch = 128;
     a->items = (uint32_t *)ipr__alloc(c, (size_t)n * 4);
     a->batch = (uint32_t *)ipr__alloc(c, (size_t)d.batch * 4);
-    if (!a->items || !a->batch) { ipr__free(c, a->items); ipr__free(c, a->batch); return c->err; }
+    if (!a->items || !a->batch) {
+        ipr__free(c, a->items);
+        ipr__free(c, a->batch);
+        return c->err;
+    }
     for (i = 0; i < n; i++) a->items[i] = idx ? idx[i] : (uint32_t)i;
     r = ipr_rng_make(d.seed, IPR__STREAM_DATA, 1);
     ipr_rng_shuffle(&r, a->items, n);
@@ -13534,7 +14782,8 @@ IPR__FN int ipr__attack_run(ipr__attack *a, const uint32_t *idx, ipr_index n, co
     return st;
 }
 
-IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d)
+IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                const ipr_attack_desc *d)
 {
     ipr__attack a = IPR_ZERO;
     a.m = m;
@@ -13576,7 +14825,10 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     opt = ipr_opt_new(m->params, &od);
     if (first && order && opt && ipr_gatekeeper_gates(g, m, NULL, 1, NULL, first) == IPR_OK) {
         r = ipr_rng_make(desc ? desc->seed : 0, IPR__STREAM_DATA, 2);
-        for (i = 0; i < H; i++) { order[i] = (uint32_t)i; first[i] = first[i] > IPR__R(0) ? IPR__R(1) : IPR__R(-1); }
+        for (i = 0; i < H; i++) {
+            order[i] = (uint32_t)i;
+            first[i] = first[i] > IPR__R(0) ? IPR__R(1) : IPR__R(-1);
+        }
         ipr_rng_shuffle(&r, order, H);
         for (i = 0; i < flips; i++) first[order[i]] = -first[order[i]];
         for (k = 0; k < 500 && !c->err; k++) {
@@ -13616,7 +14868,7 @@ IPR__FN double ipr__deviance(double x, double m, double d)
 {
     double v = d / (x + m), term = 2.0 * x * v, s = d * v, j;
     if (ipr__dabs(v) > 0.5) return x * ipr__dlog(x / m) - d;
-    for (j = 3.0; ; j += 2.0) {
+    for (j = 3.0;; j += 2.0) {
         term *= v * v;
         s += term / j;
         if (ipr__dabs(term) <= 1e-17 * s) return s;
@@ -13626,10 +14878,9 @@ IPR__FN double ipr__deviance(double x, double m, double d)
 /* log n! - [(n + 1/2) log n - n + log(2 pi)/2], n >= 1: Stirling's remainder, from 10 on by its series. */
 IPR__FN double ipr__stirling_int(double n)
 {
-    static const double small[9] = {
-        0.08106146679532725822, 0.041340695955409294094, 0.027677925684998339149, 0.020790672103765093112,
-        0.016644691189821192163, 0.013876128823070747999, 0.011896709945891770095, 0.010411265261972096497,
-        0.0092554621827127329177 };
+    static const double small[9] = {0.08106146679532725822,  0.041340695955409294094, 0.027677925684998339149,
+                                    0.020790672103765093112, 0.016644691189821192163, 0.013876128823070747999,
+                                    0.011896709945891770095, 0.010411265261972096497, 0.0092554621827127329177};
     return n < 10.0 ? small[(int)n - 1] : ipr__stirling(n);
 }
 
@@ -13639,10 +14890,10 @@ IPR__FN double ipr__binom_log_point(double k, double n, double p, double q)
 {
     double d, spread;
     if (n - k < 0.5) return n * ipr__log_p(p, q);
-    d = p <= q ? -ipr__dmulsub(n, p, k) : ipr__dmulsub(n, q, n - k);        /* k - n p */
+    d = p <= q ? -ipr__dmulsub(n, p, k) : ipr__dmulsub(n, q, n - k); /* k - n p */
     spread = ipr__deviance(k, n * p, d) + ipr__deviance(n - k, n * q, -d);
-    return ipr__stirling_int(n) - ipr__stirling_int(k) - ipr__stirling_int(n - k) - spread
-         + 0.5 * ipr__dlog(n / (IPR__TWO_PI * k * (n - k)));
+    return ipr__stirling_int(n) - ipr__stirling_int(k) - ipr__stirling_int(n - k) - spread +
+           0.5 * ipr__dlog(n / (IPR__TWO_PI * k * (n - k)));
 }
 
 /* log P[X >= k] for k >= n p: the first point times 1 + r1 + r1 r2 + ..., positive and falling; it ends when
@@ -13693,7 +14944,7 @@ IPR__FN double ipr__binom_lower(uint64_t k, uint64_t n, double p)
 
 IPR_API uint64_t ipr_binom_threshold(uint64_t n, double p, double alpha)
 {
-    uint64_t lo = 0, hi = n + 1;        /* the answer is in lo..hi */
+    uint64_t lo = 0, hi = n + 1; /* the answer is in lo..hi */
     if (!ipr__is_prob(p) || !(alpha >= 0) || n > IPR__TRIALS_MAX) return n + 1;
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2;
@@ -13722,7 +14973,7 @@ IPR_API uint64_t ipr_binom_plan(double p0, double p1, double alpha, double power
     n = start > 1.0 ? (uint64_t)start : 1u;
     k = ipr_binom_threshold(n, p0, alpha);
     for (; n <= IPR__PLAN_MAX; n++) {
-        if (ipr_binom_tail(k, n, p0) > alpha) k++;      /* one more trial moves the threshold by 0 or 1 */
+        if (ipr_binom_tail(k, n, p0) > alpha) k++; /* one more trial moves the threshold by 0 or 1 */
         if (k <= n && ipr_binom_tail(k, n, p1) >= power) return n;
     }
     return 0;
@@ -13743,7 +14994,10 @@ IPR__FN void ipr__boundary(ipr__below_fn before, const void *arg, double *lo, do
     *hi = ipr__bits_f64(b);
 }
 
-typedef struct ipr__solve { uint64_t k, n; double nu, level; } ipr__solve;
+typedef struct ipr__solve {
+    uint64_t k, n;
+    double nu, level;
+} ipr__solve;
 
 IPR__FN int ipr__upper_small(double p, const void *arg)
 {
@@ -13763,7 +15017,9 @@ IPR__FN double ipr__rate_upper(uint64_t k, uint64_t n, double level)
     ipr__solve s = IPR_ZERO;
     double lo, hi = 1.0;
     if (k >= n) return 1.0;
-    s.k = k; s.n = n; s.level = level;
+    s.k = k;
+    s.n = n;
+    s.level = level;
     ipr__boundary(ipr__lower_large, &s, &lo, &hi);
     return hi;
 }
@@ -13773,7 +15029,9 @@ IPR__FN double ipr__rate_lower(uint64_t k, uint64_t n, double level)
     ipr__solve s = IPR_ZERO;
     double lo, hi = 1.0;
     if (k == 0) return 0.0;
-    s.k = k; s.n = n; s.level = level;
+    s.k = k;
+    s.n = n;
+    s.level = level;
     ipr__boundary(ipr__upper_small, &s, &lo, &hi);
     return lo;
 }
@@ -13812,7 +15070,7 @@ IPR_API void ipr_wilson(uint64_t k, uint64_t n, double conf, double *lo, double 
     zz = z * z;
     mid = kk + 0.5 * zz;
     half = z * ipr__dsqrt(kk * (nn - kk) / nn + 0.25 * zz);
-    *lo = kk * kk / (nn * (mid + half));                /* the minus sign, without its cancellation */
+    *lo = kk * kk / (nn * (mid + half)); /* the minus sign, without its cancellation */
     *hi = k == n ? 1.0 : (mid + half) / (nn + zz);
 }
 
@@ -13830,10 +15088,13 @@ IPR__FN double ipr__student_tail2(double t, double nu)
 {
     double a = 0.5 * nu, w = t * t / nu, y = w / (1.0 + w), front, f, m;
     if (!(t > 0)) return 1.0;
-    front = ipr__dexp(ipr__log_gamma_half_step(a) - a * ipr__dlog1p(w)) * 0.564189583547756286948;  /* x^a / B */
+    front = ipr__dexp(ipr__log_gamma_half_step(a) - a * ipr__dlog1p(w)) * 0.564189583547756286948; /* x^a / B */
     if (t < 1.5) {
         double term = 1.0;
-        for (f = 1.0, m = 0; term > f * 1e-17; m += 1.0) { term *= (a + 0.5 + m) / (1.5 + m) * y; f += term; }
+        for (f = 1.0, m = 0; term > f * 1e-17; m += 1.0) {
+            term *= (a + 0.5 + m) / (1.5 + m) * y;
+            f += term;
+        }
         return 1.0 - 2.0 * front * ipr__dsqrt(y) * f;
     }
     for (f = 1.0, m = 100.0; m > 0; m -= 1.0) {
@@ -13855,7 +15116,8 @@ IPR__FN double ipr__student_quantile(double level, double nu)
 {
     ipr__solve s = IPR_ZERO;
     double lo, hi = 1e150;
-    s.nu = nu; s.level = level;
+    s.nu = nu;
+    s.level = level;
     ipr__boundary(ipr__student_large, &s, &lo, &hi);
     return hi;
 }
@@ -13869,7 +15131,11 @@ IPR_API double ipr_mean_ci(const double *x, ipr_index n, double conf, double *me
     if (!x || n < 1 || !(conf > 0 && conf < 1)) return ipr__dnan();
     for (i = 0; i < n; i++) m += x[i];
     m /= nn;
-    for (i = 0; i < n; i++) { double d = x[i] - m; s1 += d; s2 += d * d; }
+    for (i = 0; i < n; i++) {
+        double d = x[i] - m;
+        s1 += d;
+        s2 += d * d;
+    }
     m += s1 / nn;
     if (!ipr__finite(m) || !ipr__finite(s2)) return ipr__dnan();
     *mean = m;
@@ -13950,8 +15216,9 @@ IPR__FN ipr_verdict ipr__verdict_undecided(ipr_verdict *v, const char *why)
 IPR__FN ipr_verdict ipr__verdict_decide(ipr_verdict *v, int owned)
 {
     v->decision = owned ? IPR_OWNED : IPR_NOT_OWNED;
-    (void)ipr__fmt(v->reason, sizeof v->reason, owned ? "p = %g is at most alpha = %g" :
-                   "p = %g is above alpha = %g: no evidence at this level", v->p_value, v->alpha);
+    (void)ipr__fmt(v->reason, sizeof v->reason,
+                   owned ? "p = %g is at most alpha = %g" : "p = %g is above alpha = %g: no evidence at this level",
+                   v->p_value, v->alpha);
     return *v;
 }
 
@@ -13960,7 +15227,7 @@ IPR_API ipr_verdict ipr_verdict_binomial(const ipr_verdict_desc *d, uint64_t mat
     ipr_verdict_desc r;
     const char *why;
     ipr_verdict v = ipr__verdict_open(d, &r, &why);
-    double cost = r.null_of ? 0.5 * r.alpha : 0.0;      /* Berger & Boos: the part of alpha the null's bound takes */
+    double cost = r.null_of ? 0.5 * r.alpha : 0.0; /* Berger & Boos: the part of alpha the null's bound takes */
     v.matched = matched;
     v.of = of;
     if (why) return ipr__verdict_undecided(&v, why);
@@ -13988,8 +15255,8 @@ IPR_API ipr_verdict ipr_verdict_binomial(const ipr_verdict_desc *d, uint64_t mat
     v.threshold = ipr_binom_threshold(of, v.null_upper, (r.alpha - cost) * ipr__dexp(-r.grind_bits * IPR__LN2));
     if (v.threshold > of) {
         (void)ipr__fmt(v.rule, sizeof v.rule, "exact binomial test against a null rate of at most %g", v.null_upper);
-        (void)ipr__fmt(v.reason, sizeof v.reason,
-                       "%U answers are too few: even all matching cannot reach alpha = %g", of, r.alpha);
+        (void)ipr__fmt(v.reason, sizeof v.reason, "%U answers are too few: even all matching cannot reach alpha = %g",
+                       of, r.alpha);
         return v;
     }
     (void)ipr__fmt(v.rule, sizeof v.rule,
@@ -14018,8 +15285,8 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
     if (ipr__isnan(score)) return ipr__verdict_undecided(&v, "the score is not a number");
     if (reached < 0) return ipr__verdict_undecided(&v, "a fresh key's score is not a number");
     if (r.expected && (uint64_t)n != r.expected) {
-        (void)ipr__fmt(v.reason, sizeof v.reason, "%U scores of fresh keys where %U were asked for",
-                       v.fresh, r.expected);
+        (void)ipr__fmt(v.reason, sizeof v.reason, "%U scores of fresh keys where %U were asked for", v.fresh,
+                       r.expected);
         return v;
     }
     v.reached = (uint64_t)reached;
@@ -14030,11 +15297,11 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
         (void)ipr__fmt(v.rule, sizeof v.rule,
                        "rank test: p = (1 + fresh keys that reach the score) / (1 + fresh keys)");
         (void)ipr__fmt(v.reason, sizeof v.reason,
-                       "%U fresh keys are too few for alpha = %g: even the best rank gives p = %g",
-                       v.fresh, r.alpha, ipr__rank_p_of(0, nn, r.grind_bits));
+                       "%U fresh keys are too few for alpha = %g: even the best rank gives p = %g", v.fresh, r.alpha,
+                       ipr__rank_p_of(0, nn, r.grind_bits));
         return v;
     }
-    most = (double)(uint64_t)(r.alpha * ipr__dexp(-r.grind_bits * IPR__LN2) * (nn + 1.0)) + 1.0;   /* or less */
+    most = (double)(uint64_t)(r.alpha * ipr__dexp(-r.grind_bits * IPR__LN2) * (nn + 1.0)) + 1.0; /* or less */
     while (most > 0 && ipr__rank_p_of(most, nn, r.grind_bits) > r.alpha) most -= 1.0;
     v.threshold = (uint64_t)most;
     (void)ipr__fmt(v.rule, sizeof v.rule, "rank test: owned if at most %U of %U fresh keys reach the score",
@@ -14054,9 +15321,10 @@ IPR__FN double ipr__unit_distance(const ipr_classifier *m, const ipr_tensor *ref
     ipr_index i;
     int b;
     for (b = 0; b < blocks; b++) {
-        if (b == 2) continue;   /* the candidate: its sign is free */
+        if (b == 2) continue; /* the candidate: its sign is free */
         for (i = 0; i < I; i++) {
-            const double e = (double)ipr__rd(m->rnn.w_ih)[(b * H + k) * I + i] - (double)ipr__rd(ref)[(b * H + j) * I + i];
+            const double e =
+                (double)ipr__rd(m->rnn.w_ih)[(b * H + k) * I + i] - (double)ipr__rd(ref)[(b * H + j) * I + i];
             sum += e * e;
         }
     }
@@ -14071,25 +15339,35 @@ IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference,
     double *dist;
     uint8_t *used;
     if (!s || !at || !sign) return ipr__fail(s ? s->c : NULL, IPR_E_ARG, fn, "an argument is NULL");
-    if (!ref || !ipr__same_shape(ref, s->rnn.w_ih)) return ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no rnn.weight_ih_l0 of the suspect's shape");
+    if (!ref || !ipr__same_shape(ref, s->rnn.w_ih))
+        return ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no rnn.weight_ih_l0 of the suspect's shape");
     H = s->desc.hidden;
     I = s->desc.input;
     dist = (double *)ipr__alloc(s->c, (size_t)(H * H) * sizeof *dist);
     used = (uint8_t *)ipr__alloc(s->c, (size_t)(2 * H));
-    if (!dist || !used) { ipr__free(s->c, dist); ipr__free(s->c, used); return s->c->err; }
+    if (!dist || !used) {
+        ipr__free(s->c, dist);
+        ipr__free(s->c, used);
+        return s->c->err;
+    }
     ipr__zero(used, (size_t)(2 * H));
-    for (j = 0; j < H; j++) for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(s, ref, j, k);
+    for (j = 0; j < H; j++)
+        for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(s, ref, j, k);
     for (done = 0; done < H; done++) {
         ipr_index bj = -1, bk = -1;
         double dot = 0;
         for (j = 0; j < H; j++) {
             if (used[j]) continue;
             for (k = 0; k < H; k++)
-                if (!used[H + k] && (bj < 0 || dist[j * H + k] < dist[bj * H + bk])) { bj = j; bk = k; }
+                if (!used[H + k] && (bj < 0 || dist[j * H + k] < dist[bj * H + bk])) {
+                    bj = j;
+                    bk = k;
+                }
         }
         used[bj] = used[H + bk] = 1;
         at[bj] = bk;
-        for (i = 0; i < I; i++) dot += (double)ipr__rd(s->rnn.w_ih)[(2 * H + bk) * I + i] * (double)ipr__rd(ref)[(2 * H + bj) * I + i];
+        for (i = 0; i < I; i++)
+            dot += (double)ipr__rd(s->rnn.w_ih)[(2 * H + bk) * I + i] * (double)ipr__rd(ref)[(2 * H + bj) * I + i];
         sign[bj] = (int8_t)(dot < 0 ? -1 : 1);
     }
     ipr__free(s->c, dist);
@@ -14098,19 +15376,27 @@ IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference,
 }
 
 /* Mean probability of the right label over the probes under one gate; NaN on error. */
-IPR__FN double ipr__key_score(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_real *gate, ipr_index steps, double *p)
+IPR__FN double ipr__key_score(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                              const ipr_real *gate, ipr_index steps, double *p)
 {
     double sum = 0;
     ipr_index i;
-    if (ipr_classifier_predict(m, ds, idx, n, gate, steps, NULL, p) != IPR_OK) return ipr__bits_f64((uint64_t)0x7ff8 << 48);
+    if (ipr_classifier_predict(m, ds, idx, n, gate, steps, NULL, p) != IPR_OK)
+        return ipr__bits_f64((uint64_t)0x7ff8 << 48);
     for (i = 0; i < n; i++) sum += p[i];
     return sum / (double)n;
 }
 
-typedef struct ipr__gk_work { ipr_real *keys, *gates, *first, *tmp; double *p, *scores, *bits; ipr_index *at; int8_t *sign; } ipr__gk_work;
+typedef struct ipr__gk_work {
+    ipr_real *keys, *gates, *first, *tmp;
+    double *p, *scores, *bits;
+    ipr_index *at;
+    int8_t *sign;
+} ipr__gk_work;
 
 /* Units of first[] that spell the signature, read after undoing the gauge where a reference is given. */
-IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_work *w, const ipr_real *first, ipr_index limit, int aligned)
+IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_work *w, const ipr_real *first,
+                                      ipr_index limit, int aligned)
 {
     ipr_index j, n = 0;
     for (j = 0; j < limit; j++) {
@@ -14120,8 +15406,8 @@ IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_wor
     return n;
 }
 
-IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
-                        const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
+IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx,
+                        ipr_index n, const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
 {
     enum { IPR__FRESH_BATCH = 32 };
     const ipr_index H = g->d.units, T = g->d.steps;
@@ -14140,7 +15426,8 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
         k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
         /* draws of verification lie below 2^62, those of training above 2^63 */
         if (ipr_gatekeeper_fresh(g, (t->draw << 24 & 0x3fffffffffffffffu) + (uint64_t)at, k, w->keys) != IPR_OK ||
-            ipr_gatekeeper_gates(g, m, w->keys, k, w->gates, w->first) != IPR_OK) return g->c->err;
+            ipr_gatekeeper_gates(g, m, w->keys, k, w->gates, w->first) != IPR_OK)
+            return g->c->err;
         for (i = 0; i < k; i++) {
             w->scores[at + i] = ipr__key_score(m, ds, idx, n, w->gates + i * T * H, T, w->p);
             w->bits[at + i] = (double)ipr__read_signature(g, w, w->first + i * H, H, aligned);
@@ -14160,8 +15447,9 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     return IPR_OK;
 }
 
-IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds, const uint32_t *idx,
-                                  ipr_index n, const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
+IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
+                                  const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
+                                  ipr_gatekeeper_report *report)
 {
     const char *fn = "ipr_gatekeeper_verify";
     ipr_gatekeeper_test t = IPR_ZERO;
@@ -14169,15 +15457,18 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
     ipr_ctx *c = g ? g->c : NULL;
     ipr_index H;
     int st = IPR_OK;
-    if (!g || !suspect || !ds || !report) return ipr__fail(c, IPR_E_ARG, fn, "the key, the model, the data set or the report is NULL");
+    if (!g || !suspect || !ds || !report)
+        return ipr__fail(c, IPR_E_ARG, fn, "the key, the model, the data set or the report is NULL");
     ipr__zero(report, sizeof *report);
     if (c->err) return c->err;
     if (ipr__key_fits(g, suspect, fn) != IPR_OK) return c->err;
-    if (n < 1 || n > (idx ? n : ds->count)) return ipr__fail(c, IPR_E_RANGE, fn, "%I probes of %I items; give at least one", n, ds->count);
+    if (n < 1 || n > (idx ? n : ds->count))
+        return ipr__fail(c, IPR_E_RANGE, fn, "%I probes of %I items; give at least one", n, ds->count);
     if (test) t = *test;
     if (!t.fresh) t.fresh = 999;
     if (t.alpha == 0) t.alpha = 0.001;
-    if (t.fresh < 1 || !(t.alpha > 0 && t.alpha < 1)) return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1", t.fresh, t.alpha);
+    if (t.fresh < 1 || !(t.alpha > 0 && t.alpha < 1))
+        return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1", t.fresh, t.alpha);
     H = g->d.units;
     ipr__zero(&w, sizeof w);
     w.keys = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g)) * sizeof(ipr_real));
@@ -14201,7 +15492,8 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
 }
 
 /* Hits of an oracle on n items; -1 when it failed or answered outside the classes. */
-IPR__FN ipr_index ipr__oracle_hits(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *items, const int32_t *want, ipr_index n, ipr_index classes)
+IPR__FN ipr_index ipr__oracle_hits(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *items,
+                                   const int32_t *want, ipr_index n, ipr_index classes)
 {
     int32_t *got = (int32_t *)ipr__alloc(c, (size_t)IPR__MAX(n, (ipr_index)1) * 4);
     ipr_index i, hits = 0;
@@ -14209,15 +15501,19 @@ IPR__FN ipr_index ipr__oracle_hits(ipr_ctx *c, ipr_oracle oracle, void *user, co
     for (i = 0; i < n; i++) got[i] = -1;
     if (n && oracle(user, items, n, got) != IPR_OK) hits = -1;
     for (i = 0; hits >= 0 && i < n; i++) {
-        if (got[i] < 0 || got[i] >= classes) { hits = -1; break; }
+        if (got[i] < 0 || got[i] >= classes) {
+            hits = -1;
+            break;
+        }
         hits += got[i] == want[i];
     }
     ipr__free(c, got);
     return hits;
 }
 
-IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers, const int32_t *trigger_labels, ipr_index n,
-                                       const uint32_t *null_items, const int32_t *null_labels, ipr_index null_n, ipr_index classes, double alpha)
+IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers,
+                                       const int32_t *trigger_labels, ipr_index n, const uint32_t *null_items,
+                                       const int32_t *null_labels, ipr_index null_n, ipr_index classes, double alpha)
 {
     ipr_verdict_desc d = IPR_ZERO;
     ipr_verdict v;
@@ -14230,7 +15526,8 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
     }
     if (hits < 0 || nulls < 0) {
         v = ipr_verdict_binomial(&d, 0, 0);
-        (void)ipr__fmt(v.reason, sizeof v.reason, "the oracle failed, answered too little, or gave a label outside 0..%I", classes - 1);
+        (void)ipr__fmt(v.reason, sizeof v.reason,
+                       "the oracle failed, answered too little, or gave a label outside 0..%I", classes - 1);
         return v;
     }
     d.null_matched = (uint64_t)nulls;

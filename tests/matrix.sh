@@ -17,20 +17,27 @@ jobs_in $dir
 # What every row starts with. $x is the row's own file name, build/matrix/NNNN.
 job_prelude='
 x=${0%.sh}
+exe=../${x##*/}.exe     # as seen from the folder $x.d, where suite runs it
 F="-I. -ffp-contract=off"
+ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1
+UBSAN_OPTIONS=print_stacktrace=1
+TSAN_OPTIONS=halt_on_error=1
+export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 need() { for tool; do command -v $tool >/dev/null || { echo "SKIP: $tool is not installed"; exit 77; }; done; }
 # links COMPILER FLAGS...: skip the row when this compiler cannot build an empty program that way
 links() {
     echo "int main(void) { return 0; }" >$x.probe.c
     "$@" $x.probe.c -o $x.probe >/dev/null 2>&1 || { echo "SKIP: $* does not link a program (package not installed)"; exit 77; }
 }
-# suite SECONDS "FILTERS" COMMAND...: run the tests, once for each filter. A run without its summary has failed.
+# suite SECONDS "FILTERS" COMMAND...: run the tests, once for each filter, in a folder of their own for the files they
+# make. A run without its summary has failed.
 suite() {
     limit=$1; filters=${2:-ALL}; shift 2
     : >$x.sums
+    mkdir -p $x.d/build
     for filter in $filters; do
         [ "$filter" != ALL ] || filter=
-        timeout "$limit" "$@" $filter >$x.out 2>&1; rc=$?
+        (cd $x.d && exec timeout "$limit" "$@" $filter) >$x.out 2>&1; rc=$?
         tr -d "\r" <$x.out; tr -d "\r" <$x.out | tail -n 1 >>$x.sums
         [ $rc -ne 124 ] || { echo "stopped after $limit s: $* $filter"; return 1; }
         tail -n 1 $x.sums | grep -Eq "^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$" ||
@@ -52,14 +59,19 @@ tests_body() {
 need ${1%% *} ${4:-}
 links $1
 $1 \$F tests/all.c -o \$x.exe -lm || exit 1
-suite ${2:-300} "${3:-}" ${4:-} ./\$x.exe
+suite ${2:-300} "${3:-}" ${4:-} \$exe
 X
 }
-tests()      { label=$1; shift; tests_body "$@" | row "$label"; }
-full_tests() { label=$1; shift; tests_body "$@" | full_row "$label"; }
+# (A pipe into row would queue in a subshell, and its count would be lost.)
+tests() {
+    label=$1; shift
+    row "$label" <<X
+$(tests_body "$@")
+X
+}
+full_tests() { [ $full = 0 ] || tests "$@"; }
 
 cross_suites='base stats vec gemm core rnn golden files data train gatekeeper'
-slow=-DIPR_TEST_SLOW
 
 # ---- the machine's own compilers
 tests 'gcc c99 -O2, threads'            'gcc -std=c99 -O2 -DIPR_THREADS -pthread'
@@ -73,44 +85,44 @@ tests 'gcc -m32 -msse2 -mfpmath=sse'    'gcc -m32 -msse2 -mfpmath=sse -std=c99 -
 tests 'gcc -m32 (x87)'                  'gcc -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
 full_tests 'clang -m32'                 'clang -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
 full_tests 'gcc -Os'                    'gcc -std=c99 -Os'
-full_tests 'gcc -O0'                    "gcc -std=c99 -O0 $slow" 600
+full_tests 'gcc -O0'                    "gcc -std=c99 -O0" 600
 row 'tcc' <<X
 need tcc
-tcc -I. $slow tests/all.c -o \$x.exe -lm || exit 1
-suite 300 '' ./\$x.exe
+tcc -I. tests/all.c -o \$x.exe -lm || exit 1
+suite 300 '' \$exe
 X
 full_tests 'musl-gcc, static'           'musl-gcc -std=c99 -O2 -static'
 
 # ---- sanitizers and valgrind
 san='-g -O1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all'
-tests 'gcc ASan and UBSan'              "gcc -std=c99 $san $slow" 600
-tests 'clang ASan and UBSan, double'    "clang -std=c99 $san $slow -DIPR_REAL=double" 600
-tests 'gcc TSan, threads'               "gcc -std=c99 -g -O1 -fsanitize=thread $slow -DIPR_THREADS -pthread" 600
-full_tests 'clang MSan'                 "clang -std=c99 -g -O1 -fsanitize=memory $slow" 900
+tests 'gcc ASan and UBSan'              "gcc -std=c99 $san" 600
+tests 'clang ASan and UBSan, double'    "clang -std=c99 $san -DIPR_REAL=double" 600
+tests 'gcc TSan, threads'               "gcc -std=c99 -g -O1 -fsanitize=thread -DIPR_THREADS -pthread" 600
+full_tests 'clang MSan'                 "clang -std=c99 -g -O1 -fsanitize=memory" 900
 full_row 'valgrind memcheck: base, files, data' <<X
 need gcc valgrind
-gcc -std=c99 -g -O1 \$F $slow tests/all.c -o \$x.exe -lm || exit 1
-suite 1200 'base. files. data.' valgrind -q --error-exitcode=99 --leak-check=full ./\$x.exe
+gcc -std=c99 -g -O1 \$F tests/all.c -o \$x.exe -lm || exit 1
+suite 1200 'base. files. data.' valgrind -q --error-exitcode=99 --leak-check=full \$exe
 X
 
 # ---- other architectures, under qemu's user mode
-cross() {       # row|full_row ARCH TRIPLET QEMU LIMIT
-    tests_body "$3-gcc -std=c99 -O2 -static $slow" "$5" "$cross_filters" "$4" | $1 "$2 (qemu)"
+cross() {       # tests|full_tests ARCH TRIPLET QEMU LIMIT, in seconds for each suite
+    $1 "$2 (qemu)" "$3-gcc -std=c99 -O2 -static" "$5" "$cross_filters" "$4"
 }
 cross_filters=$(for s in $cross_suites; do printf '%s. ' "$s"; done)
-cross row      'aarch64'                aarch64-linux-gnu      qemu-aarch64 600
-cross row      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   600
-cross full_row 'armhf'                  arm-linux-gnueabihf    qemu-arm     900
-cross full_row 'riscv64'                riscv64-linux-gnu      qemu-riscv64 900
-cross full_row 'ppc64, big-endian'      powerpc64-linux-gnu    qemu-ppc64   1800
-cross full_row 'mips, big-endian 32'    mips-linux-gnu         qemu-mips    1800
+cross tests      'aarch64'                aarch64-linux-gnu      qemu-aarch64 600
+cross tests      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   600
+cross full_tests 'armhf'                  arm-linux-gnueabihf    qemu-arm     900
+cross full_tests 'riscv64'                riscv64-linux-gnu      qemu-riscv64 900
+cross full_tests 'ppc64, big-endian'      powerpc64-linux-gnu    qemu-ppc64   1800
+cross full_tests 'mips, big-endian 32'    mips-linux-gnu         qemu-mips    1800
 full_row 'Windows: mingw and wine' <<X
 need x86_64-w64-mingw32-gcc wine
-x86_64-w64-mingw32-gcc -std=c99 -O2 \$F $slow tests/all.c -o \$x.exe || exit 1
+x86_64-w64-mingw32-gcc -std=c99 -O2 \$F tests/all.c -o \$x.exe || exit 1
 WINEPREFIX=\${WINEPREFIX:-\${TMPDIR:-/tmp}/ipr-wine}; WINEARCH=win64; WINEDEBUG=-all; export WINEPREFIX WINEARCH WINEDEBUG
 unset DISPLAY
 [ -d "\$WINEPREFIX" ] || timeout 120 wineboot -i >/dev/null 2>&1
-suite 600 '' wine ./\$x.exe
+suite 600 '' wine \$exe
 X
 
 row 'data_fetch under every shell' <<'X'

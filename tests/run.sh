@@ -9,7 +9,7 @@ CC=${CC:-cc}
 CFLAGS=${CFLAGS--O2}
 filter=${1:-}
 out=build/tests
-mkdir -p "$out" || exit 1
+mkdir -p "$out/build" || exit 1
 
 passed=0 failed=0 skipped=0 broken=0
 
@@ -57,7 +57,7 @@ suite() {
     if [ -f "$out/$2.built" ]; then
         [ ! -s "$out/$2.log" ] || sed 's/^/     | /' "$out/$2.log"
         # shellcheck disable=SC2086
-        part "$1" "./$out/$2" $filter
+        part "$1" sh -c 'cd "$1" && shift && exec "$@"' sh "$out" "./$2" $filter     # its files stay in build/tests
     else
         echo "== $1"
         sed 's/^/     | /' "$out/$2.log"
