@@ -4372,7 +4372,7 @@ IPR__FN size_t ipr__g_ws(const ipr__gisa *g, ipr_index m, ipr_index n, ipr_index
 {
     ipr_index kb = IPR__MIN(IPR__MAX(k, 1), g->kc), nb = n, mb = m, thin = 0;
     if (n <= IPR__GTHIN) { /* m and n exchanged, and a strip of C */
-        nb = IPR__MIN(m, IPR__GTHIN_ROWS);
+        nb = IPR__MIN(m, (ipr_index)IPR__GTHIN_ROWS);
         mb = n;
         thin = IPR__GTHIN * IPR__GTHIN_ROWS;
     }
@@ -4495,7 +4495,7 @@ IPR__FN void ipr__g_thin(const ipr__gisa *g, const ipr__gmul *x, ipr_real *ws)
     y.rb = x->ca;
     y.cb = x->ra;
     for (i = 0; i < x->m; i += rows, c += rows * x->ldc) {
-        rows = IPR__MIN(x->m - i, IPR__GTHIN_ROWS);
+        rows = IPR__MIN(x->m - i, (ipr_index)IPR__GTHIN_ROWS);
         y.b = x->a + i * x->ra;
         y.n = y.ldc = rows;
         for (j = 0; y.acc && j < y.m; j++)
@@ -4991,11 +4991,16 @@ IPR__Z __m512 ipr__avx512_lt(__m512 a, __m512 b, __m512 x, __m512 y)
 IPR__Z __m512 ipr__avx512_sign(__m512 m, __m512 s) { return _mm512_or_ps(m, _mm512_and_ps(_mm512_set1_ps(-0.0f), s)); }
 IPR__Z __m512 ipr__avx512_ldexp(__m512 p, __m512 k) { return _mm512_maskz_scalef_ps(0xffff, p, k); }
 IPR__Z __m512 ipr__avx512_two(__m512 k) { return _mm512_maskz_scalef_ps(0xffff, _mm512_set1_ps(1.0f), k); }
+/* by bits, as AVX2: the getmant and getexp macros warn at -O0 */
 IPR__Z __m512 ipr__avx512_mant(__m512 x)
 {
-    return _mm512_maskz_getmant_ps(0xffff, x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+    const __m512i b = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x007fffff));
+    return _mm512_castsi512_ps(_mm512_or_si512(b, _mm512_set1_epi32(0x3f800000)));
 }
-IPR__Z __m512 ipr__avx512_expo(__m512 x) { return _mm512_maskz_getexp_ps(0xffff, x); }
+IPR__Z __m512 ipr__avx512_expo(__m512 x)
+{
+    return _mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_castps_si512(x), 23)), _mm512_set1_ps(127.0f));
+}
 #undef IPR__Z
 #endif /* IPR__X86 */
 
