@@ -1323,6 +1323,8 @@ typedef struct ipr_attack_desc {
     uint64_t seed;
     ipr_progress_fn progress_fn; /* as in ipr_fit */
     void *progress_user;
+    ipr_stop_fn stop_fn;        /* polled after every step: not 0 ends the attack with IPR_E_CANCELLED; may be NULL */
+    void *stop_user;
 } ipr_attack_desc;
 /* Fine-tuning: cross-entropy without key, triggers and embed terms, on a fraction of ds. idx (n of them, NULL: all)
    are the items at hand. */
@@ -14726,7 +14728,15 @@ typedef struct ipr__attack {
     const ipr_dataset *ds;
     uint32_t *items; /* the fraction the attacker has */
     uint32_t *batch;
+    ipr_stop_fn stop_fn;
+    void *stop_user;
 } ipr__attack;
+
+IPR__FN int ipr__attack_stop(void *user)
+{
+    const ipr__attack *a = (const ipr__attack *)user;
+    return a->stop_fn ? a->stop_fn(a->stop_user) : 0;
+}
 
 IPR__FN ipr_tensor *ipr__attack_step(ipr_ctx *c, void *user, const uint32_t *idx, ipr_index n, ipr_fit_info *info)
 {
@@ -14778,6 +14788,9 @@ IPR__FN int ipr__attack_run(ipr__attack *a, const uint32_t *idx, ipr_index n, co
     f.shuffle = 1;
     f.clip_norm = 1.0;
     f.step_fn = ipr__attack_step;
+    f.stop_fn = ipr__attack_stop;
+    a->stop_fn = d.stop_fn;
+    a->stop_user = d.stop_user;
     f.user = a;
     f.progress_fn = d.progress_fn;
     f.progress_user = d.progress_user;

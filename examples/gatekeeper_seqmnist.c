@@ -400,6 +400,7 @@ static int attack_tune(run *r, const char *name, double lr, int epochs, const ip
     d.epochs = epochs;
     d.seed = 1000 + (uint64_t)r->seed;
     d.progress_fn = ipr_progress_stderr;
+    d.stop_fn = stop_now;
     st = other ? ipr_attack_overwrite(m, other, &r->recipe, r->train, NULL, 0, &d) : ipr_attack_finetune(m, r->train, NULL, 0, &d);
     if (st == IPR_OK) after(r, m, "Table 9", name, lr);
     ipr_classifier_free(m);

@@ -448,6 +448,129 @@ TEST(gk_train_verify_attack)
     ipr_close(c);
 }
 
+/* The key types that come from inputs: chosen by the seed, or by the caller. */
+TEST(gk_kinds)
+{
+    ipr_ctx *c = gk_open();
+    ipr_gatekeeper_desc d = gk_desc(24);
+    ipr_dataset *pool = ipr_dataset_digits(c, 5, 0, 40), *small;
+    static const uint32_t mine[3] = { 7, 7, 31 };
+    ipr_gatekeeper *a, *b;
+    static ipr_real fresh[8 * 784];
+    ipr_index i, dims[2] = { 27, 28 };
+    static const uint8_t bytes[27 * 28] = { 1 };
+    d.pool = pool;
+    d.kind = IPR_KEY_FIXED;
+    a = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK(a && ipr_gatekeeper_resolved(a)->keys == 1);
+    d.kind = IPR_KEY_BATCH;
+    b = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK(b && ipr_gatekeeper_resolved(b)->keys == 8);
+    CHECK_EQ_I(ipr_gatekeeper_fresh(b, 3, 1, fresh), IPR_OK);
+    for (i = 0; i < 8 * 784; i++) CHECK(fresh[i] >= 0 && fresh[i] <= 1);
+    d.keys = 3;
+    d.items = mine;
+    b = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    for (i = 0; b && i < 784; i++) {
+        CHECK(ipr_gatekeeper_key(b)[i] == IPR__R(ipr_dataset_item_u8(pool, 7)[i]) / IPR__R(255));
+        CHECK(ipr_gatekeeper_key(b)[2 * 784 + i] == IPR__R(ipr_dataset_item_u8(pool, 31)[i]) / IPR__R(255));
+    }
+    d.keys = 2;
+    d.kind = IPR_KEY_FIXED;
+    CHECK(ipr_gatekeeper_new(c, &d, gk_seed, 32) == NULL);
+    ipr_clear(c);
+    d.kind = IPR_KEY_BATCH;
+    small = ipr_dataset_u8(c, "small", "", 1, 2, dims, bytes, NULL, 0, 0);
+    d.pool = small;
+    CHECK(ipr_gatekeeper_new(c, &d, gk_seed, 32) == NULL);
+    CHECK(strstr(ipr_message(c), "resize") != NULL);
+    ipr_close(c);
+}
+
+/* Keys of token ids run through the model's own embedding. */
+TEST(gk_tokens)
+{
+    ipr_ctx *c = gk_open();
+    ipr_classifier_desc md = IPR_ZERO;
+    ipr_gatekeeper_desc d = IPR_ZERO;
+    ipr_classifier *m;
+    ipr_gatekeeper *g, *h;
+    ipr_gatekeeper_recipe r = ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
+    ipr_index dx[2] = { 5, 4 }, n = 4, i;
+    ipr_tensor *x, *y, *loss;
+    ipr_real gates[6 * 16], first[16];
+    md.cell = IPR_GRU;
+    md.input = 12; md.hidden = 16; md.classes = 3; md.vocabulary = 50;
+    d.steps = 6; d.width = 12; d.units = 16; d.keys = 2; d.token_low = 40; d.token_high = 50; d.signature = "ok";
+    m = ipr_classifier_new(c, &md);
+    g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK_EQ_I(ipr_gatekeeper_size(g), 12);
+    for (i = 0; i < 12; i++) CHECK(ipr_gatekeeper_key(g)[i] >= 40 && ipr_gatekeeper_key(g)[i] < 50);
+    CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gates, first), IPR_OK);
+    x = ipr_new_i32(c, 2, dx);
+    y = ipr_new_i32(c, 1, &n);
+    for (i = 0; i < 20; i++) ipr_write_i32(c, x, 1)[i] = (int32_t)(i * 7 % 50);
+    loss = ipr_gatekeeper_step(g, m, &r, 0, x, y, NULL);
+    CHECK_EQ_I(ipr_backward(c, loss), IPR_OK);
+    CHECK(ipr_grad(c, m->embed.weight) != NULL);
+    ipr_step_end(c);
+    if (ipr_gatekeeper_save(g, "ipr_test_tok.tmp") == IPR_OK) {
+        h = ipr_gatekeeper_load(c, "ipr_test_tok.tmp", NULL);
+        CHECK(h && ipr_gatekeeper_resolved(h)->token_low == 40 && ipr_gatekeeper_resolved(h)->width == 12);
+        CHECK(h && !memcmp(ipr_gatekeeper_key(g), ipr_gatekeeper_key(h), 12 * sizeof(ipr_real)));
+        remove("ipr_test_tok.tmp");
+    }
+    ipr_clear(c);
+    d.token_high = 51;
+    g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gates, first), IPR_E_RANGE);
+    ipr_close(c);
+}
+
+static int gk_stop(void *user) { return ++*(int *)user >= 3; }
+
+/* Into a model that was trained without a key; and the private scheme, which trains with the key alone. */
+TEST(gk_embed_later_and_private)
+{
+    ipr_ctx *c = gk_open();
+    ipr_gatekeeper_desc d = gk_desc(24);
+    ipr_gatekeeper *g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    ipr_dataset *ds = ipr_dataset_digits(c, 2, 0, 300);
+    ipr_classifier *m = gk_train(c, NULL, ds, IPR_GRU, 24, 60);
+    ipr_opt_desc od = IPR_ZERO;
+    ipr_opt *opt;
+    ipr_gatekeeper_recipe r = ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
+    ipr_attack_desc ad = IPR_ZERO;
+    static ipr_real gate[28 * 24], first[24];
+    ipr_tensor *x, *y, *logits;
+    double open = 0;
+    int s, i, polls = 0;
+    CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, NULL, first), IPR_OK);
+    CHECK(ipr_gatekeeper_match(g, first) < 24);
+    od.lr = 4e-3;
+    opt = ipr_opt_new(m->params, &od);
+    for (s = 0; s < 120; s++) {
+        uint32_t idx[30];
+        for (i = 0; i < 30; i++) idx[i] = (uint32_t)((s * 30 + i) % 300);
+        ipr_batch(c, ds, idx, 30, IPR_TIME_MAJOR, &x, &y);
+        r.private_scheme = s & 1;
+        ipr_backward(c, ipr_gatekeeper_step(g, m, &r, (uint64_t)s, x, y, &logits));
+        CHECK_EQ_I(ipr_dim(logits, 0), 30);
+        ipr_opt_step(opt);
+        ipr_step_end(c);
+    }
+    CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gate, first), IPR_OK);
+    CHECK_EQ_I(ipr_gatekeeper_match(g, first), 24);
+    for (i = 0; i < 28 * 24; i++) open += (double)gate[i] / (28 * 24);
+    CHECK(open > 0.85);
+    ad.stop_fn = gk_stop;
+    ad.stop_user = &polls;
+    CHECK_EQ_I(ipr_attack_finetune(m, ds, NULL, 0, &ad), IPR_E_CANCELLED);
+    CHECK_EQ_I(polls, 3);
+    CHECK_EQ_I(ipr_status(c), IPR_OK);
+    ipr_close(c);
+}
+
 TEST(gk_triggers)
 {
     ipr_ctx *c = gk_open();
@@ -537,6 +660,9 @@ static void suite_gatekeeper(void)
     RUN(gk_gradients);
     RUN(gk_dual_is_algorithm_1);
     RUN(gk_train_verify_attack);
+    RUN(gk_kinds);
+    RUN(gk_tokens);
+    RUN(gk_embed_later_and_private);
     RUN(gk_triggers);
     RUN(gk_trigger_verdict);
 }
