@@ -5858,7 +5858,7 @@ IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row,
     const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
     const ipr_index H = r->H, at = (t * r->B + row) * H;
     const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_back s;
     s.rows = end - row;
