@@ -107,7 +107,7 @@ X
 
 # ---- other architectures, under qemu's user mode
 cross() {       # tests|full_tests ARCH TRIPLET QEMU LIMIT, in seconds for each suite
-    $1 "$2 (qemu)" "$3-gcc -std=c99 -O2 -static" "$5" "$cross_filters" "$4"
+    $1 "$2 (qemu)" "$3-gcc -std=c99 -O2 -static -DIPR_TEST_SLOW" "$5" "$cross_filters" "$4"
 }
 cross_filters=$(for s in $cross_suites; do printf '%s. ' "$s"; done)
 cross tests      'aarch64'                aarch64-linux-gnu      qemu-aarch64 600
