@@ -1553,6 +1553,11 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #define IPR__GNU 0
 #endif
 
+/* clang never rounds x87 registers to float, not even at assignments: results would be wrong, not only other bits. */
+#if defined(__clang__) && defined(__i386__) && defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
+#error "ipr.h: clang for 32-bit x86 needs SSE arithmetic: add -msse2"
+#endif
+
 #if IPR__GNU && !defined(IPR_NO_SIMD)
 #define IPR__VECEXT 1 /* GCC vector extensions: the portable kernels' spelling of SIMD */
 #else

@@ -127,13 +127,10 @@ static void bench(const char *name, int m, int n, int k, int how, int packed, in
         if (peer) theirs[i] = timed(peer_once, &x, calls);
     }
     mine = median(ours, runs);
-    if (peer) {
-        const double its = median(theirs, runs);
-        printf("{\"name\":\"%s\",\"ours\":%.6f,\"peer\":%.6f,\"ratio\":%.3f,\"peer_name\":\"%s\"}\n", name, mine, its,
-               its / mine, peer_name);
-    } else {
-        printf("{\"name\":\"%s\",\"ours\":%.6f,\"peer\":null,\"ratio\":null,\"peer_name\":\"absent\"}\n", name, mine);
-    }
+    printf("{\"name\": \"%s\", \"who\": \"ipr\", \"threads\": 1, \"unit\": \"us\", \"value\": %.6g}\n", name, 1e3 * mine);
+    if (peer)
+        printf("{\"name\": \"%s\", \"who\": \"%s\", \"threads\": 1, \"unit\": \"us\", \"value\": %.6g}\n", name,
+               peer_name, 1e3 * median(theirs, runs));
     fflush(stdout);
     free(a); free(b); free(c); free(raw);
 }

@@ -280,7 +280,7 @@ static void scheme(void)
         if (!strstr(name, only)) continue;
         net_open(&n, IPR_LSTM, &shapes[0]);
         md.input = n.s.i; md.hidden = n.s.h; md.classes = n.s.classes;
-        gd.keys = KEYS; gd.steps = n.s.t; gd.width = n.s.i; gd.units = n.s.h;
+        gd.keys = which == IPR_RECIPE_DEFAULT ? 1 : KEYS; gd.steps = n.s.t; gd.width = n.s.i; gd.units = n.s.h;
         gd.signature = "signature";
         m = ipr_classifier_new(n.c, &md);
         g = ipr_gatekeeper_new(n.c, &gd, seed, sizeof seed);

@@ -505,6 +505,7 @@ static void unit_mark(const run *r, int attacks)
 static int unit(lab *l, int seed, int cellkind, int v, int attacks)
 {
     run r;
+    const double began = ipr_now(l->c);
     int st = make_run(l, seed, cellkind, &variants[v], &r);
     if (!st && !unit_done(&r, attacks)) {
         st = train(&r);
@@ -512,6 +513,7 @@ static int unit(lab *l, int seed, int cellkind, int v, int attacks)
         if (!st && !attacks && seed == 0) distributions(&r);
         if (!st && attacks) st = attack(&r);
         if (!st && stop_asked) st = 130;
+        if (!st) put("-", r.row, attacks ? "seconds1" : "seconds0", seed, ipr_now(l->c) - began);
         if (!st) unit_mark(&r, attacks);
     }
     free_run(&r);
@@ -590,9 +592,11 @@ static int write_json(lab *l, const char *path)
     ipr_writer w;
     ipr_json j;
     char cpu[128];
-    double mean, lo, hi;
+    double mean, lo, hi, seconds = 0;
     size_t i;
     int k, n;
+    for (k = 0; k < ncells; k++)        /* of every unit, also those that an earlier run finished */
+        for (n = 0; n < MAX_SEEDS; n++) if (!strncmp(cells[k].metric, "seconds", 7) && cells[k].has[n]) seconds += cells[k].v[n];
     cpu_name(cpu, sizeof cpu);
     if (ipr_writer_file(l->c, &w, path, 0) != IPR_OK) return broken(l, path);
     ipr_json_begin(&j, &w, 1);
@@ -603,7 +607,7 @@ static int write_json(lab *l, const char *path)
     ipr_json_array(&j, "seeds");
     for (k = 0; k < l->o.seeds; k++) ipr_json_int(&j, NULL, k + 1);
     ipr_json_end(&j);
-    ipr_json_fixed(&j, "seconds", ipr_now(l->c) - l->started, 1);
+    ipr_json_fixed(&j, "seconds", seconds, 1);
     ipr_json_str(&j, "cpu", cpu);
     ipr_json_str(&j, "isa", ipr_isa_name(ipr_isa(l->c)));
     ipr_json_int(&j, "threads", ipr_threads(l->c));
@@ -773,7 +777,7 @@ static void print_summary(const lab *l)
             else printf("%10s ", "-");
             if (!strncmp(k->metric, "p_value", 7)) printf("%10.2g", mean);
             else printf("%10.2f", mean);
-            if (n > 1) printf("   %.2f..%.2f (%d)", lo, hi, n);
+            if (n > 1 && strncmp(k->metric, "p_value", 7)) printf("   %.2f..%.2f (%d)", lo, hi, n);
             printf("\n");
         }
     printf("Report: %s/%s.html\n", l->o.out, l->o.demo ? "demo" : "gatekeeper-seqmnist");
