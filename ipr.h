@@ -5006,7 +5006,9 @@ IPR__Z __m512 ipr__avx512_mant(__m512 x)
 }
 IPR__Z __m512 ipr__avx512_expo(__m512 x)
 {
-    return _mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_castps_si512(x), 23)), _mm512_set1_ps(127.0f));
+    const __m512i b = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7f800000)); /* e * 2^23, exact */
+    const __m512 e = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(0xffff, b), _mm512_set1_ps(1.0f / 8388608));
+    return _mm512_sub_ps(e, _mm512_set1_ps(127.0f));
 }
 #undef IPR__Z
 #endif /* IPR__X86 */

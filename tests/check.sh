@@ -79,7 +79,7 @@ for std in c99 c11 c++11; do
     c++*) gcc='g++ -x c++' clang='clang++ -x c++' proto= ;;
     *) gcc=gcc clang=clang proto=-Wstrict-prototypes ;;
     esac
-    for kind in whole declarations double threads static native avx2 unoptimised; do
+    for kind in whole declarations double threads static native avx2 unoptimised O1 O3; do
         file=impl.c
         case $kind in
         whole) flags= ;;
@@ -90,10 +90,11 @@ for std in c99 c11 c++11; do
         native) flags=-march=native ;;
         avx2) flags='-mavx2 -mfma' ;;
         unoptimised) flags=-O0 ;;
+        O1 | O3) flags=-$kind ;;
         esac
-        [ $kind = unoptimised ] && opt= || opt=-O2
+        case $flags in -O*) opt= ;; *) opt=-O2 ;; esac
         warnings "gcc $std $kind" "$gcc -std=$std" $file "$proto $opt $flags -c -o /dev/null"
-        warnings "clang $std $kind" "$clang -std=$std" $file "$proto $flags -fsyntax-only"
+        case $flags in -O*) ;; *) warnings "clang $std $kind" "$clang -std=$std" $file "$proto $flags -fsyntax-only" ;; esac
     done
 done
 
