@@ -7239,7 +7239,7 @@ typedef struct ipr__sum_aux {
 IPR__FN ipr_tensor *ipr__sum_over(ipr_ctx *c, const char *fn, ipr_tensor *x, int axis, int all)
 {
     ipr__sum_aux a = IPR_ZERO;
-    ipr_index dims[IPR_MAX_RANK], o;
+    ipr_index dims[IPR_MAX_RANK] = {0, 0, 0, 0, 0, 0}, o;
     ipr_tensor *y;
     char s[96];
     int k, rank = 0;
