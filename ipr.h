@@ -1592,23 +1592,28 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 
 #if IPR__GNU
 #define IPR__INLINE   static inline __attribute__((always_inline, unused))
+#define IPR__COLD     __attribute__((cold))
 #define IPR__NOINLINE __attribute__((noinline))
 #define IPR__RESTRICT __restrict__
 #define IPR__ATOMICS  1
 #elif defined(_MSC_VER)
 #define IPR__INLINE   static __forceinline
 #define IPR__NOINLINE __declspec(noinline)
+#define IPR__COLD
 #define IPR__RESTRICT __restrict
 #define IPR__ATOMICS  0
 #else
 #define IPR__INLINE static
 #define IPR__NOINLINE
+#define IPR__COLD
 #define IPR__RESTRICT
 #define IPR__ATOMICS 0
 #endif
 
-/* Every private function: static, and silent when a cut-down build leaves it unused. */
-#define IPR__FN static IPR__UNUSED
+/* Every private function: static, and silent when a cut-down build leaves it unused. COLD, and TOOL for private ones:
+   far from the training loop, so small and quick to compile rather than fast. */
+#define IPR__FN   static IPR__UNUSED
+#define IPR__TOOL static IPR__UNUSED IPR__COLD
 
 #ifndef IPR_ASSERT
 #define IPR_ASSERT(x) ((void)0)
@@ -1771,18 +1776,18 @@ typedef struct ipr__text {
     size_t cap, len;
 } ipr__text;
 
-IPR__FN void ipr__text_c(ipr__text *t, char ch)
+IPR__TOOL void ipr__text_c(ipr__text *t, char ch)
 {
     if (t->len + 1 < t->cap) t->buf[t->len++] = ch;
 }
 
-IPR__FN void ipr__text_s(ipr__text *t, const char *s)
+IPR__TOOL void ipr__text_s(ipr__text *t, const char *s)
 {
     if (!s) s = "(null)";
     while (*s) ipr__text_c(t, *s++);
 }
 
-IPR__FN void ipr__text_u(ipr__text *t, uint64_t v)
+IPR__TOOL void ipr__text_u(ipr__text *t, uint64_t v)
 {
     char d[20];
     int n = 0;
@@ -1793,14 +1798,14 @@ IPR__FN void ipr__text_u(ipr__text *t, uint64_t v)
     while (n) ipr__text_c(t, d[--n]);
 }
 
-IPR__FN void ipr__text_i(ipr__text *t, int64_t v)
+IPR__TOOL void ipr__text_i(ipr__text *t, int64_t v)
 {
     if (v < 0) ipr__text_c(t, '-');
     ipr__text_u(t, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
 }
 
 /* %s string, %d int, %I ipr_index, %U uint64_t, %X uint32_t as 8 hex digits, %g double, %% */
-IPR__FN void ipr__text_v(ipr__text *t, const char *f, va_list ap)
+IPR__TOOL void ipr__text_v(ipr__text *t, const char *f, va_list ap)
 {
     char num[32];
     for (; *f; f++) {
@@ -1825,7 +1830,7 @@ IPR__FN void ipr__text_v(ipr__text *t, const char *f, va_list ap)
     }
 }
 
-IPR__FN int ipr__fmt(char *buf, size_t cap, const char *f, ...)
+IPR__TOOL int ipr__fmt(char *buf, size_t cap, const char *f, ...)
 {
     ipr__text t;
     va_list ap;
@@ -1900,7 +1905,7 @@ struct ipr_ctx {
 
 IPR_API int ipr_status(const ipr_ctx *c) { return c ? c->err : IPR_E_ARG; }
 IPR_API const char *ipr_message(const ipr_ctx *c) { return c ? c->msg : "context is NULL"; }
-IPR_API void ipr_clear(ipr_ctx *c)
+IPR_API IPR__COLD void ipr_clear(ipr_ctx *c)
 {
     if (c) {
         c->err = IPR_OK;
@@ -1911,7 +1916,7 @@ IPR_API int ipr_isa(const ipr_ctx *c) { return c ? c->isa : 0; }
 IPR_API int ipr_threads(const ipr_ctx *c) { return c ? c->threads : 1; }
 IPR_API uint64_t ipr_seed(const ipr_ctx *c) { return c ? c->d.seed : 0; }
 
-IPR_API const char *ipr_status_name(int code)
+IPR_API IPR__COLD const char *ipr_status_name(int code)
 {
     switch (code) {
     case IPR_OK: return "IPR_OK";
@@ -1931,7 +1936,7 @@ IPR_API const char *ipr_status_name(int code)
     }
 }
 
-IPR_API const char *ipr_isa_name(int isa)
+IPR_API IPR__COLD const char *ipr_isa_name(int isa)
 {
     switch (isa) {
     case IPR_ISA_AUTO: return "auto";
@@ -1944,7 +1949,7 @@ IPR_API const char *ipr_isa_name(int isa)
 }
 
 /* Keep the first error: later ones are its consequences. Returns code, so callers can return it. */
-IPR__FN int ipr__fail(ipr_ctx *c, int code, const char *fn, const char *f, ...)
+IPR__TOOL int ipr__fail(ipr_ctx *c, int code, const char *fn, const char *f, ...)
 {
     ipr__text t;
     va_list ap;
@@ -2084,7 +2089,7 @@ IPR__FN void ipr__arena_init(ipr_ctx *c, ipr__arena *a, size_t chunk_bytes)
     a->chunk_bytes = c && c->heap ? IPR__MIN(chunk_bytes, (size_t)1024) : chunk_bytes;
 }
 
-IPR__FN int ipr__arena_grow(ipr__arena *a, size_t n)
+IPR__TOOL int ipr__arena_grow(ipr__arena *a, size_t n)
 {
     size_t size;
     ipr__chunk *k;
@@ -2273,7 +2278,7 @@ static void *ipr__pool_main(void *arg)
 }
 #endif
 
-IPR__FN void ipr__pool_close(ipr_ctx *c)
+IPR__TOOL void ipr__pool_close(ipr_ctx *c)
 {
     ipr__pool *p = c->pool;
     int i;
@@ -2302,7 +2307,7 @@ IPR__FN void ipr__pool_close(ipr_ctx *c)
 }
 
 /* Starts threads - 1 workers; fewer when the system refuses some. */
-IPR__FN int ipr__pool_open(ipr_ctx *c, int threads)
+IPR__TOOL int ipr__pool_open(ipr_ctx *c, int threads)
 {
     ipr__pool *p = (ipr__pool *)ipr__alloc(c, sizeof *p);
     if (!p) return 0;
@@ -2381,7 +2386,7 @@ IPR__FN void ipr__par(ipr_ctx *c, int items, ipr_task fn, void *arg)
 /* ---- the CPU ---- */
 
 #if IPR__X86
-IPR__FN void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
+IPR__TOOL void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
 #if defined(_MSC_VER) && !defined(__clang__)
     int v[4], i;
@@ -2393,7 +2398,7 @@ IPR__FN void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 }
 
 /* Which register files the operating system saves (XCR0). */
-IPR__FN uint32_t ipr__xgetbv(void)
+IPR__TOOL uint32_t ipr__xgetbv(void)
 {
 #if defined(_MSC_VER) && !defined(__clang__)
     return (uint32_t)_xgetbv(0);
@@ -2407,7 +2412,7 @@ IPR__FN uint32_t ipr__xgetbv(void)
 #endif
 
 /* The best instruction set this CPU and operating system have. */
-IPR__FN int ipr__cpu_isa(void)
+IPR__TOOL int ipr__cpu_isa(void)
 {
 #if IPR__X86
     uint32_t r1[4], r7[4], xcr;
@@ -2427,7 +2432,7 @@ IPR__FN int ipr__cpu_isa(void)
 #endif
 }
 
-IPR_API double ipr_now(ipr_ctx *c)
+IPR_API IPR__COLD double ipr_now(ipr_ctx *c)
 {
     if (c && c->d.now_fn) return c->d.now_fn(c->d.now_user);
 #if IPR__HOSTED && !defined(IPR_NO_CLOCK)
@@ -2458,7 +2463,7 @@ IPR_API double ipr_now(ipr_ctx *c)
 #endif
 }
 
-IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c)
+IPR_API IPR__COLD ipr_stats ipr_stats_get(const ipr_ctx *c)
 {
     ipr_stats s = IPR_ZERO;
     if (!c) return s;
@@ -2468,14 +2473,14 @@ IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c)
     return s;
 }
 
-IPR_API size_t ipr_bytes_needed(const ipr_ctx *c)
+IPR_API IPR__COLD size_t ipr_bytes_needed(const ipr_ctx *c)
 {
     if (!c || !c->heap) return 0;
     return IPR__ROUND64(sizeof *c) + IPR__ROUND64(sizeof *c->heap) + c->heap->extent + IPR__ALIGN;
 }
 
 /* The lower half of ipr_open: memory and workers. The kernels and the tape are added above. */
-IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
+IPR__TOOL ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
 {
     ipr_desc z = IPR_ZERO;
     ipr_ctx *c = NULL;
@@ -2534,7 +2539,7 @@ IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
     return c;
 }
 
-IPR_API void ipr_close(ipr_ctx *c)
+IPR_API IPR__COLD void ipr_close(ipr_ctx *c)
 {
     ipr__block *b, *next;
     void *raw;
@@ -3164,8 +3169,8 @@ IPR_API void ipr_hmac_sha256(const void *key, size_t key_bytes, const void *data
 }
 
 /* Extract, then expand: T(i) = HMAC(prk, T(i-1) | info | i). */
-IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes, const void *info,
-                            size_t info_bytes, void *out, size_t out_bytes)
+IPR_API IPR__COLD int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes,
+                                      const void *info, size_t info_bytes, void *out, size_t out_bytes)
 {
     uint8_t prk[32], t[32], counter = 0, *o = (uint8_t *)out;
     if (out_bytes > 255u * 32u) return IPR_E_RANGE;
@@ -3188,7 +3193,7 @@ IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt,
     return IPR_OK;
 }
 
-IPR_API void ipr_hex(const void *p, size_t bytes, char *out)
+IPR_API IPR__COLD void ipr_hex(const void *p, size_t bytes, char *out)
 {
     const uint8_t *b = (const uint8_t *)p;
     for (; bytes; bytes--, b++) {
@@ -3289,7 +3294,7 @@ IPR__FN uint64_t ipr__dparts(double v, int *e)
    integers: v = r/s, and the doubles' midpoints lie at (r - lo)/s and (r + hi)/s. Writes the shortest
    digits that read back as v > 0, nearest to v among these; returns how many, and the place k of the
    point: v = 0.d1d2... * 10^k. */
-IPR__FN int ipr__shortest(double v, char digits[18], int *k)
+IPR__TOOL int ipr__shortest(double v, char digits[18], int *k)
 {
     ipr__big r, s, lo, hi;
     int e, n = 0, even, edge, low, high;
@@ -3330,7 +3335,7 @@ IPR__FN int ipr__shortest(double v, char digits[18], int *k)
 }
 
 /* "nan", "inf", "-inf" and the sign of the rest; 1 when that was all. */
-IPR__FN int ipr__fmt_special(ipr__text *t, double v)
+IPR__TOOL int ipr__fmt_special(ipr__text *t, double v)
 {
     if (ipr__isnan(v)) {
         ipr__text_s(t, "nan");
@@ -3342,7 +3347,7 @@ IPR__FN int ipr__fmt_special(ipr__text *t, double v)
     return 1;
 }
 
-IPR_API int ipr_fmt_double(char out[32], double v)
+IPR_API IPR__COLD int ipr_fmt_double(char out[32], double v)
 {
     char d[18];
     ipr__text t;
@@ -3376,7 +3381,7 @@ IPR_API int ipr_fmt_double(char out[32], double v)
 }
 
 /* a = floor(a / 10); returns the digit that falls off */
-IPR__FN int ipr__big_div10(ipr__big *a)
+IPR__TOOL int ipr__big_div10(ipr__big *a)
 {
     uint64_t rest = 0;
     int i;
@@ -3390,7 +3395,7 @@ IPR__FN int ipr__big_div10(ipr__big *a)
 }
 
 /* a = a / 2^bits rounded to nearest, ties to even: the quotient is counted off from the top bit. */
-IPR__FN void ipr__big_shr_round(ipr__big *a, int bits)
+IPR__TOOL void ipr__big_shr_round(ipr__big *a, int bits)
 {
     int words = bits / 32, b = bits % 32, i, half, sticky = 0;
     if (bits == 0) return;
@@ -3413,7 +3418,7 @@ IPR__FN void ipr__big_shr_round(ipr__big *a, int bits)
     else ipr__big_mul(a, 1, 1);
 }
 
-IPR_API int ipr_fmt_fixed(char out[32], double v, int digits)
+IPR_API IPR__COLD int ipr_fmt_fixed(char out[32], double v, int digits)
 {
     ipr__big a;
     ipr__text t;
@@ -3479,7 +3484,7 @@ IPR__FN double ipr__big_ratio(ipr__big *num, ipr__big *den)
     }
 }
 
-IPR__FN size_t ipr__match_word(const char *s, size_t n, const char *word)
+IPR__TOOL size_t ipr__match_word(const char *s, size_t n, const char *word)
 {
     size_t i;
     for (i = 0; word[i]; i++)
@@ -3635,7 +3640,6 @@ typedef struct ipr__rnn_back {
 
 typedef void ipr__map1(ipr_index n, const ipr_real *x, ipr_real *y);                    /* y = f(x) */
 typedef void ipr__map2(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z); /* z = f(x, y) */
-typedef void ipr__rows(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y);
 
 typedef struct ipr__kern {
     int isa;
@@ -3655,7 +3659,6 @@ typedef struct ipr__kern {
     ipr__map2 *fma_acc;                                                     /* z += x y */
     void (*axpy)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y);  /* y += a x */
     void (*scale)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y); /* y = a x */
-    ipr__rows *softmax_rows, *log_softmax_rows;
     /* reductions: fixed lanes, fixed tree */
     ipr_real (*sum)(ipr_index n, const ipr_real *x);
     ipr_real (*dot)(ipr_index n, const ipr_real *x, const ipr_real *y);
@@ -4138,7 +4141,7 @@ IPR__INLINE __mmask16 ipr__gz_mask(ipr_index cols, ipr_index v)
 
 IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, const ipr__gtile *t)
 {
-    const ipr_index ca = t->ca * 4, rb = t->rb, pan = t->bp;
+    const ipr_index ca = t->ca * 4, rb = t->rb, pan = t->bp, ahead = t->far ? 32 * rb : 0;
     ipr_index ra = t->ra * 4, ra3 = ra * 3, ra5 = ra * 5, p;
     const char *a = (const char *)t->a, *e = a + 7 * ra;
     const float *b = t->b;
@@ -4149,18 +4152,13 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
     IPR__G_OPAQUE(ra5);
     IPR__GZ_ROWS(IPR__GZ_ZERO)
     if (t->acc) { IPR__GZ_ROWS(IPR__GZ_LOAD) }
-    if (t->far) {
-        const ipr_index ahead = 32 * rb;
-        IPR__GZ_ROWS(IPR__GZ_NEXT)
-        for (p = t->k; p > 0; p--) {
-            _mm_prefetch(IPR__G_AT(b, ahead), _MM_HINT_T0);
-            if (W > 1) _mm_prefetch(IPR__G_AT(b, ahead + 16), _MM_HINT_T0);
-            if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead), _MM_HINT_T0);
-            if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead + 16), _MM_HINT_T0);
-            IPR__GZ_STEPS
-        }
-    } else {
-        for (p = t->k; p > 0; p--) { IPR__GZ_STEPS }
+    if (t->far) { IPR__GZ_ROWS(IPR__GZ_NEXT) }
+    for (p = t->k; p > 0; p--) {
+        _mm_prefetch(IPR__G_AT(b, ahead), _MM_HINT_T0);
+        if (W > 1) _mm_prefetch(IPR__G_AT(b, ahead + 16), _MM_HINT_T0);
+        if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead), _MM_HINT_T0);
+        if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead + 16), _MM_HINT_T0);
+        IPR__GZ_STEPS
     }
     IPR__GZ_ROWS(IPR__GZ_STORE)
 }
@@ -4975,12 +4973,11 @@ enum { ipr__avx512_W = 16 };
 #define IPR__Z IPR__INLINE IPR__TGT_AVX512
 IPR__Z __m512 ipr__avx512_ld(const float *p, ipr_index n)
 {
-    return n == 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
 }
 IPR__Z void ipr__avx512_st(float *p, __m512 v, ipr_index n)
 {
-    if (n == 16) _mm512_storeu_ps(p, v);
-    else _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
 }
 IPR__Z __m512 ipr__avx512_set(float a) { return _mm512_set1_ps(a); }
 IPR__Z __m512 ipr__avx512_add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
@@ -5017,8 +5014,9 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
    Range reduction as in Cephes (S. Moshier), polynomials by our own Remez exchange; relative errors before
    rounding 4e-9 and 1.3e-9. Measured (tests/test_vec.c): exp 1.01 ulp, log 0.75, sigmoid 2.21, tanh 2.29.
 
-   expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23. */
-#define IPR__STAMP_FLOAT_MATH(V, T) \
+   expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23.
+   HOW: inlined where a call would cost more than it saves; out of line in the portable vocabulary, to stay small. */
+#define IPR__STAMP_FLOAT_MATH(V, HOW, T) \
     IPR__INLINE T V##_t V##_expm1_part(V##_t x, V##_t *k) \
     { \
         const V##_t magic = V##_set(12582912.0f); \
@@ -5032,7 +5030,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_fma(V##_mul(r, r), q, r); \
     } \
     /* Clamped so that k stays within ldexp's range; the order of operands lets NaN through. */ \
-    IPR__INLINE T V##_t V##_exp(V##_t x) \
+    HOW T V##_t V##_exp(V##_t x) \
     { \
         const V##_t lo = V##_set(-104.0f), hi = V##_set(89.0f); \
         V##_t k, p; \
@@ -5042,7 +5040,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_ldexp(V##_add(V##_set(1.0f), p), k); \
     } \
     /* 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x), so that no digit is lost on either side */ \
-    IPR__INLINE T V##_t V##_sigmoid(V##_t x) \
+    HOW T V##_t V##_sigmoid(V##_t x) \
     { \
         const V##_t one = V##_set(1.0f), zero = V##_set(0.0f); \
         const V##_t e = V##_exp(V##_sub(zero, V##_abs(x))); \
@@ -5050,7 +5048,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
     } \
     /* (e^2a - 1) / (e^2a + 1) for a = |x|: the difference e^2a - 1 = 2^k (e^r - 1) + (2^k - 1) is exact near 0; \
    1 from 10 on (from 9.02 in floats) */ \
-    IPR__INLINE T V##_t V##_tanh(V##_t x) \
+    HOW T V##_t V##_tanh(V##_t x) \
     { \
         const V##_t ten = V##_set(10.0f), one = V##_set(1.0f); \
         V##_t a = V##_abs(x), k, s, t; \
@@ -5061,7 +5059,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_sign(V##_div(t, V##_add(t, V##_set(2.0f))), x); \
     } \
     /* x = m 2^e with m in [sqrt 1/2, sqrt 2), f = m - 1: log x = e ln 2 + f - f^2 / 2 + f^3 P(f) */ \
-    IPR__INLINE T V##_t V##_log(V##_t x) \
+    HOW T V##_t V##_log(V##_t x) \
     { \
         const V##_t one = V##_set(1.0f), zero = V##_set(0.0f), tiny = V##_set(1.17549435e-38f); \
         const V##_t big = V##_set(3.40282347e+38f), half = V##_set(0.5f), inf = V##_div(one, zero); \
@@ -5094,13 +5092,10 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
     IPR__FN T void ipr__##name##_##S(ipr_index n, const ipr_real *x, ipr_real *y) \
     { \
         ipr_index i; \
-        for (i = 0; i + V##_W <= n; i += V##_W) { \
-            const V##_t v = V##_ld(x + i, V##_W); \
-            V##_st(y + i, expr, V##_W); \
-        } \
-        if (i < n) { \
-            const V##_t v = V##_ld(x + i, n - i); \
-            V##_st(y + i, expr, n - i); \
+        for (i = 0; i < n; i += V##_W) { \
+            const ipr_index q = IPR__MIN(n - i, V##_W); \
+            const V##_t v = V##_ld(x + i, q); \
+            V##_st(y + i, expr, q); \
         } \
     }
 /* acc: the old z takes part as w */
@@ -5225,44 +5220,6 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         } \
     }
 
-/* Each row: e^(x - max) / sum. Stored before they are summed, since unused lanes must not count. */
-#define IPR__STAMP_SOFTMAX(V, S, T) \
-    IPR__FN T void ipr__softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-    { \
-        ipr_index i, j; \
-        for (i = 0; i < rows; i++, x += n, y += n) { \
-            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-            V##_t s; \
-            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, V##_W), top)), V##_W); \
-            if (j < n) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, n - j), top)), n - j); \
-            s = V##_set(ipr__sum_##S(n, y)); \
-            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_div(V##_ld(y + j, V##_W), s), V##_W); \
-            if (j < n) V##_st(y + j, V##_div(V##_ld(y + j, n - j), s), n - j); \
-        } \
-    } \
-    /* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */ \
-    IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-    { \
-        ipr_real t[256]; \
-        ipr_index i, j, q, m; \
-        for (i = 0; i < rows; i++, x += n, y += n) { \
-            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-            V##_t s; \
-            double sum = 0; \
-            for (q = 0; q < n; q += m) { \
-                m = IPR__MIN(n - q, 256); \
-                for (j = 0; j + V##_W <= m; j += V##_W) \
-                    V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
-                if (j < m) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, m - j), top)), m - j); \
-                sum += (double)ipr__sum_##S(m, t); \
-            } \
-            s = V##_log(V##_set((ipr_real)sum)); \
-            for (j = 0; j + V##_W <= n; j += V##_W) \
-                V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, V##_W), top), s), V##_W); \
-            if (j < n) V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, n - j), top), s), n - j); \
-        } \
-    }
-
 /* ---- optimiser steps ---- */
 
 /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr / bias1 * m / (sqrt v / sqrt bias2 + eps) */
@@ -5349,22 +5306,21 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         if (i < n) V##_st(y + i, V##_mul(k, V##_ld(x + i, n - i)), n - i); \
     } \
     IPR__STAMP_REDUCE(V, S, T) \
-    IPR__STAMP_SOFTMAX(V, S, T) \
     IPR__STAMP_OPTIM(V, S, T)
 
 #define IPR__NO_TGT
 #if !IPR_REAL_IS_DOUBLE
-IPR__STAMP_FLOAT_MATH(ipr__port, IPR__NO_TGT)
+IPR__STAMP_FLOAT_MATH(ipr__port, IPR__FN IPR__NOINLINE, IPR__NO_TGT)
 #endif
 IPR__STAMP_VEC(ipr__port, portable, IPR__NO_TGT)
 #if IPR__NEON
-IPR__STAMP_FLOAT_MATH(ipr__neon, IPR__NO_TGT)
+IPR__STAMP_FLOAT_MATH(ipr__neon, IPR__INLINE, IPR__NO_TGT)
 IPR__STAMP_VEC(ipr__neon, neon, IPR__NO_TGT)
 #endif
 #if IPR__X86
-IPR__STAMP_FLOAT_MATH(ipr__avx2, IPR__TGT_AVX2)
+IPR__STAMP_FLOAT_MATH(ipr__avx2, IPR__INLINE, IPR__TGT_AVX2)
 IPR__STAMP_VEC(ipr__avx2, avx2, IPR__TGT_AVX2)
-IPR__STAMP_FLOAT_MATH(ipr__avx512, IPR__TGT_AVX512)
+IPR__STAMP_FLOAT_MATH(ipr__avx512, IPR__INLINE, IPR__TGT_AVX512)
 IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
 #endif
 #endif /* IPR_FLOOR_MAX >= 2 */
@@ -5521,8 +5477,7 @@ IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
         const type s = *step; \
         ipr_index r, j; \
         for (r = 0; r < s.rows; r++) { \
-            for (j = 0; j + V##_W <= s.hidden; j += V##_W) V##_##name##_n(&s, r, j, V##_W); \
-            if (j < s.hidden) V##_##name##_n(&s, r, j, s.hidden - j); \
+            for (j = 0; j < s.hidden; j += V##_W) V##_##name##_n(&s, r, j, IPR__MIN(V##_W, s.hidden - j)); \
         } \
     }
 
@@ -6088,8 +6043,6 @@ IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grad
                                             ipr__vfma_acc_##S, \
                                             ipr__axpy_##S, \
                                             ipr__scale_##S, \
-                                            ipr__softmax_rows_##S, \
-                                            ipr__log_softmax_rows_##S, \
                                             ipr__sum_##S, \
                                             ipr__dot_##S, \
                                             ipr__sumsq_##S, \
@@ -6106,6 +6059,44 @@ IPR__KERN_TABLE(neon, IPR_ISA_NEON)
 IPR__KERN_TABLE(avx2, IPR_ISA_AVX2)
 IPR__KERN_TABLE(avx512, IPR_ISA_AVX512)
 #endif
+
+/* Each row: e^(x - max) / sum. From kernels of the table: once for all instruction sets. */
+IPR__FN void ipr__softmax_rows(const ipr__kern *k, ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y)
+{
+    ipr_index i, j;
+    for (i = 0; i < rows; i++, x += n, y += n) {
+        const ipr_real top = k->maxv(n, x);
+        ipr_real sum;
+        for (j = 0; j < n; j++) y[j] = (ipr_real)(x[j] - top);
+        k->vexp(n, y, y);
+        sum = k->sum(n, y);
+        for (j = 0; j < n; j++) y[j] = (ipr_real)(y[j] / sum);
+    }
+}
+
+/* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */
+IPR__FN void ipr__log_softmax_rows(const ipr__kern *k, ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y)
+{
+    enum { IPR__CHUNK = 256 };
+    ipr_real t[IPR__CHUNK], s;
+    ipr_index i, j, q, m;
+    for (i = 0; i < rows; i++, x += n, y += n) {
+        const ipr_real top = k->maxv(n, x);
+        double sum = 0;
+        for (q = 0; q < n; q += m) {
+            m = IPR__MIN(n - q, (ipr_index)IPR__CHUNK);
+            for (j = 0; j < m; j++) t[j] = (ipr_real)(x[q + j] - top);
+            k->vexp(m, t, t);
+            sum += (double)k->sum(m, t);
+        }
+        s = (ipr_real)sum;
+        k->vlog(1, &s, &s);
+        for (j = 0; j < n; j++) {
+            const ipr_real d = (ipr_real)(x[j] - top);
+            y[j] = (ipr_real)(d - s);
+        }
+    }
+}
 
 /* The table of a resolved IPR_ISA_*; portable for one that this build does not have. */
 IPR__FN const ipr__kern *ipr__kern_for(int isa)
@@ -7417,8 +7408,8 @@ IPR__FN ipr_tensor *ipr__softmax_any(ipr_ctx *c, int op, ipr_tensor *x)
     if (ipr_is_poison(x)) return x;
     y = ipr__temp(c, x->rank, x->dim);
     if (ipr_is_poison(y)) return y;
-    (op == IPR_OP_SOFTMAX ? c->kern->softmax_rows : c->kern->log_softmax_rows)(x->n / ipr_dim(x, -1), ipr_dim(x, -1),
-                                                                               ipr__rd(x), ipr__wr(y));
+    (op == IPR_OP_SOFTMAX ? ipr__softmax_rows : ipr__log_softmax_rows)(c->kern, x->n / ipr_dim(x, -1), ipr_dim(x, -1),
+                                                                       ipr__rd(x), ipr__wr(y));
     return ipr__done(c, op, 1, &x, y, NULL, 0);
 }
 
@@ -7504,7 +7495,7 @@ IPR__FN ipr_tensor *ipr__class_loss(ipr_ctx *c, int op, ipr_tensor *x, ipr_tenso
     if (op == IPR_OP_CROSS_ENTROPY) {
         a.logp = (ipr_real *)ipr__keep(c, (size_t)x->n * sizeof(ipr_real));
         if (!a.logp) return ipr__poison(c);
-        c->kern->log_softmax_rows(x->dim[0], x->dim[1], ipr__rd(x), a.logp);
+        ipr__log_softmax_rows(c->kern, x->dim[0], x->dim[1], ipr__rd(x), a.logp);
     }
     a.used = ipr__pick(c, fn, x, a.logp, labels, ipr__wr(y));
     if (a.used < 0) return ipr__poison(c);
@@ -7664,8 +7655,8 @@ IPR_API ipr_tensor *ipr_kl_div(ipr_ctx *c, ipr_tensor *student, ipr_tensor *teac
     if (!a.ps || !a.pt) return ipr__poison(c);
     c->kern->scale(student->n, IPR__R(1.0 / temperature), ipr__rd(student), a.ps);
     c->kern->scale(student->n, IPR__R(1.0 / temperature), ipr__rd(teacher), a.pt);
-    c->kern->log_softmax_rows(student->dim[0], student->dim[1], a.ps, a.ps);
-    c->kern->log_softmax_rows(student->dim[0], student->dim[1], a.pt, a.pt);
+    ipr__log_softmax_rows(c->kern, student->dim[0], student->dim[1], a.ps, a.ps);
+    ipr__log_softmax_rows(c->kern, student->dim[0], student->dim[1], a.pt, a.pt);
     for (i = 0; i < student->n; i++) sum += ipr__dexp((double)a.pt[i]) * ((double)a.pt[i] - (double)a.ps[i]);
     ipr__wr(y)[0] = IPR__R(sum * temperature * temperature / (double)student->dim[0]);
     c->kern->vexp(student->n, a.ps, a.ps);
@@ -8318,7 +8309,7 @@ enum { IPR__PATH_NONE = 0, IPR__PATH_FILE, IPR__PATH_FOLDER, IPR__PATH_OTHER };
 
 #if IPR__FILES && IPR__WIN32
 
-IPR__FN int ipr__os_kind(const char *path)
+IPR__TOOL int ipr__os_kind(const char *path)
 {
     DWORD a = GetFileAttributesA(path);
     if (a == INVALID_FILE_ATTRIBUTES) return IPR__PATH_NONE;
@@ -8327,7 +8318,7 @@ IPR__FN int ipr__os_kind(const char *path)
 }
 
 /* A new file, never an existing one; -1 when it cannot be made. */
-IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
+IPR__TOOL ipr_index ipr__os_create(const char *path, const char *model, int flags)
 {
     HANDLE h = CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
     (void)model;
@@ -8335,7 +8326,7 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     return h == INVALID_HANDLE_VALUE ? -1 : (ipr_index)h;
 }
 
-IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
 {
     while (n) {
         DWORD want = n > (1u << 30) ? (DWORD)(1u << 30) : (DWORD)n, got = 0;
@@ -8346,22 +8337,22 @@ IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
     return 1;
 }
 
-IPR__FN int ipr__os_close(ipr_index h, int sync)
+IPR__TOOL int ipr__os_close(ipr_index h, int sync)
 {
     int ok = !sync || FlushFileBuffers((HANDLE)h);
     return CloseHandle((HANDLE)h) && ok;
 }
 
-IPR__FN int ipr__os_replace(const char *temp, const char *path)
+IPR__TOOL int ipr__os_replace(const char *temp, const char *path)
 {
     return MoveFileExA(temp, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) != 0;
 }
 
-IPR__FN void ipr__os_sync_folder(char *path) { (void)path; }
-IPR__FN int ipr__os_may_write(const char *path) { return !(GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY); }
-IPR__FN void ipr__os_remove(const char *path) { (void)DeleteFileA(path); }
-IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)GetCurrentProcessId(); }
-IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
+IPR__TOOL void ipr__os_sync_folder(char *path) { (void)path; }
+IPR__TOOL int ipr__os_may_write(const char *path) { return !(GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY); }
+IPR__TOOL void ipr__os_remove(const char *path) { (void)DeleteFileA(path); }
+IPR__TOOL uint32_t ipr__os_process(void) { return (uint32_t)GetCurrentProcessId(); }
+IPR__TOOL int ipr__os_seek_end(FILE *f, int64_t *size)
 {
     if (_fseeki64(f, 0, SEEK_END)) return 0;
     *size = _ftelli64(f);
@@ -8393,7 +8384,7 @@ IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
 #define IPR__OPEN_CLOEXEC 0
 #endif
 
-IPR__FN int ipr__os_kind(const char *path)
+IPR__TOOL int ipr__os_kind(const char *path)
 {
     struct stat s;
     if (stat(path, &s)) return IPR__PATH_NONE;
@@ -8403,7 +8394,7 @@ IPR__FN int ipr__os_kind(const char *path)
 
 /* A new file, never an existing one, with the permissions of the file it will replace (umask for a new one,
    0600 for a private one); -1 when it cannot be made. */
-IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
+IPR__TOOL ipr_index ipr__os_create(const char *path, const char *model, int flags)
 {
     struct stat s;
     int old = !(flags & IPR_FILE_PRIVATE) && stat(model, &s) == 0;
@@ -8413,7 +8404,7 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     return fd;
 }
 
-IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
 {
     int retries = 8; /* for a signal before the first byte; a full disk fails every time */
     while (n) {
@@ -8428,16 +8419,16 @@ IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
     return 1;
 }
 
-IPR__FN int ipr__os_close(ipr_index h, int sync)
+IPR__TOOL int ipr__os_close(ipr_index h, int sync)
 {
     int ok = !sync || IPR__FSYNC((int)h) == 0;
     return close((int)h) == 0 && ok;
 }
 
-IPR__FN int ipr__os_replace(const char *temp, const char *path) { return rename(temp, path) == 0; }
+IPR__TOOL int ipr__os_replace(const char *temp, const char *path) { return rename(temp, path) == 0; }
 
 /* The rename itself reaches the disk with the folder. path is cut at its last '/', and put back. */
-IPR__FN void ipr__os_sync_folder(char *path)
+IPR__TOOL void ipr__os_sync_folder(char *path)
 {
     size_t n = ipr__strlen(path);
     int fd;
@@ -8452,10 +8443,10 @@ IPR__FN void ipr__os_sync_folder(char *path)
     (void)close(fd);
 }
 
-IPR__FN int ipr__os_may_write(const char *path) { return access(path, W_OK) == 0; }
-IPR__FN void ipr__os_remove(const char *path) { (void)unlink(path); }
-IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)getpid(); }
-IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
+IPR__TOOL int ipr__os_may_write(const char *path) { return access(path, W_OK) == 0; }
+IPR__TOOL void ipr__os_remove(const char *path) { (void)unlink(path); }
+IPR__TOOL uint32_t ipr__os_process(void) { return (uint32_t)getpid(); }
+IPR__TOOL int ipr__os_seek_end(FILE *f, int64_t *size)
 {
     long n;
     if (fseek(f, 0, SEEK_END)) return 0;
@@ -8466,7 +8457,7 @@ IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
 #endif
 
 #if IPR__FILES
-IPR__FN FILE *ipr__os_fopen(const char *path)
+IPR__TOOL FILE *ipr__os_fopen(const char *path)
 {
 #ifdef _MSC_VER
     FILE *f = NULL;
@@ -8478,7 +8469,7 @@ IPR__FN FILE *ipr__os_fopen(const char *path)
 #endif
 
 /* a + b as one owned text */
-IPR__FN char *ipr__join(ipr_ctx *c, const char *a, const char *b)
+IPR__TOOL char *ipr__join(ipr_ctx *c, const char *a, const char *b)
 {
     size_t na = ipr__strlen(a), nb = ipr__strlen(b);
     char *s = (char *)ipr__alloc(c, na + nb + 1);
@@ -8489,7 +8480,7 @@ IPR__FN char *ipr__join(ipr_ctx *c, const char *a, const char *b)
 }
 
 /* A name from a file, fit for a message: at most 64 characters, nothing a terminal would act on. */
-IPR__FN const char *ipr__show(char out[72], const char *s)
+IPR__TOOL const char *ipr__show(char out[72], const char *s)
 {
     int n = 0;
     for (; *s && n < 64; s++) out[n++] = *s >= ' ' && *s < 127 ? *s : '?';
@@ -8504,7 +8495,7 @@ IPR__FN const char *ipr__show(char out[72], const char *s)
 
 /* ---- readers ---- */
 
-IPR__FN int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const char *name)
+IPR__TOOL int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const char *name)
 {
     if (!r) return ipr__fail(c, IPR_E_ARG, fn, "the reader is NULL; give the address of one");
     ipr__zero(r, sizeof *r);
@@ -8515,7 +8506,7 @@ IPR__FN int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const c
 }
 
 /* As many of `bytes` bytes as the callback or file gives; -1 when it fails. */
-IPR__FN ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
+IPR__TOOL ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
 {
     size_t got = 0;
 #if IPR__FILES
@@ -8533,7 +8524,7 @@ IPR__FN ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
     return (ipr_index)got;
 }
 
-IPR__FN void ipr__reader_close_file(ipr_reader *r)
+IPR__TOOL void ipr__reader_close_file(ipr_reader *r)
 {
 #if IPR__FILES
     if (r->file) (void)fclose((FILE *)r->file);
@@ -8542,7 +8533,7 @@ IPR__FN void ipr__reader_close_file(ipr_reader *r)
 }
 
 /* A stream that cannot tell its size is read to its end, into a block that doubles. */
-IPR__FN int ipr__reader_slurp(ipr_reader *r)
+IPR__TOOL int ipr__reader_slurp(ipr_reader *r)
 {
     size_t cap = 1 << 16, used = 0;
     uint8_t *block = (uint8_t *)ipr__alloc(r->ctx, cap);
@@ -8571,7 +8562,7 @@ IPR__FN int ipr__reader_slurp(ipr_reader *r)
     return IPR_OK;
 }
 
-IPR_API int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_t bytes)
+IPR_API IPR__COLD int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_t bytes)
 {
     if (ipr__reader_start(c, r, "ipr_reader_memory", "memory")) return r ? r->status : IPR_E_ARG;
     if (!data && bytes)
@@ -8581,7 +8572,7 @@ IPR_API int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_
     return IPR_OK;
 }
 
-IPR_API int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, void *user, uint64_t size)
+IPR_API IPR__COLD int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, void *user, uint64_t size)
 {
     if (ipr__reader_start(c, r, "ipr_reader_callback", "callback")) return r ? r->status : IPR_E_ARG;
     if (!read_fn) return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_callback", "read_fn is NULL");
@@ -8593,7 +8584,7 @@ IPR_API int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, 
 
 #if IPR__FILES
 /* Say what is wrong with a path that cannot be read, and what to do about it. */
-IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
+IPR__TOOL int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
 {
     char *gz;
     int packed;
@@ -8612,7 +8603,7 @@ IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
 }
 #endif
 
-IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
+IPR_API IPR__COLD int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
 {
     if (ipr__reader_start(c, r, "ipr_reader_file", path)) return r ? r->status : IPR_E_ARG;
     if (!path || !*path) return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_file", "the path is empty");
@@ -8632,7 +8623,7 @@ IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
 #endif
 }
 
-IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
+IPR_API IPR__COLD int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
 {
     ipr_index got;
     if (!r) return IPR_E_ARG;
@@ -8658,7 +8649,7 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
 
 /* The next `bytes` bytes in memory: in place where they are in memory already, else read into a new block of
    bytes + 1, which *owned gets. NULL on error. */
-IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owned)
+IPR__TOOL const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owned)
 {
     uint8_t *block;
     *owned = NULL;
@@ -8687,16 +8678,16 @@ IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owne
 }
 
 /* What was taken in place from a stream that was read into memory outlives the reader: it takes the block along. */
-IPR__FN void ipr__reader_hand_over(ipr_reader *r, void **owned)
+IPR__TOOL void ipr__reader_hand_over(ipr_reader *r, void **owned)
 {
     if (*owned || !r->owned) return;
     *owned = r->owned;
     r->owned = NULL;
 }
 
-IPR_API uint64_t ipr_reader_left(const ipr_reader *r) { return r && !r->status ? r->size - r->at : 0; }
+IPR_API IPR__COLD uint64_t ipr_reader_left(const ipr_reader *r) { return r && !r->status ? r->size - r->at : 0; }
 
-IPR_API void ipr_reader_close(ipr_reader *r)
+IPR_API IPR__COLD void ipr_reader_close(ipr_reader *r)
 {
     if (!r) return;
     ipr__reader_close_file(r);
@@ -8710,7 +8701,7 @@ IPR_API void ipr_reader_close(ipr_reader *r)
 
 enum { IPR__W_NONE = 0, IPR__W_MEMORY, IPR__W_BUFFER, IPR__W_CALLBACK, IPR__W_FILE };
 
-IPR__FN int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const char *name, int kind, size_t cap)
+IPR__TOOL int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const char *name, int kind, size_t cap)
 {
     if (!w) return ipr__fail(c, IPR_E_ARG, fn, "the writer is NULL; give the address of one");
     ipr__zero(w, sizeof *w);
@@ -8725,12 +8716,12 @@ IPR__FN int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const c
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_memory(ipr_ctx *c, ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_memory(ipr_ctx *c, ipr_writer *w)
 {
     return ipr__writer_start(c, w, "ipr_writer_memory", "memory", IPR__W_MEMORY, 1024);
 }
 
-IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes)
+IPR_API IPR__COLD int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes)
 {
     if (ipr__writer_start(c, w, "ipr_writer_buffer", "buffer", IPR__W_BUFFER, 0)) return w ? w->status : IPR_E_ARG;
     if (!buf && bytes)
@@ -8740,7 +8731,7 @@ IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn, void *user)
+IPR_API IPR__COLD int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn, void *user)
 {
     if (w && !write_fn) {
         ipr__zero(w, sizeof *w);
@@ -8755,7 +8746,7 @@ IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn
 
 #if IPR__FILES
 /* The temporary beside the file: PATH.tmp-XXXXXXXX, a name nobody has; 16 tries. */
-IPR__FN int ipr__writer_create(ipr_writer *w)
+IPR__TOOL int ipr__writer_create(ipr_writer *w)
 {
     size_t n = ipr__strlen(w->path);
     uint32_t salt = ipr__os_process() * 2654435761u ^ (uint32_t)((uintptr_t)w >> 4);
@@ -8773,7 +8764,7 @@ IPR__FN int ipr__writer_create(ipr_writer *w)
 }
 #endif
 
-IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags)
+IPR_API IPR__COLD int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags)
 {
     if (ipr__writer_start(c, w, "ipr_writer_file", path, IPR__W_FILE, IPR__FILES ? 65536 : 0))
         return w ? w->status : IPR_E_ARG;
@@ -8804,7 +8795,7 @@ IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int fla
 }
 
 /* Bytes leave for the callback or the disk. */
-IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
 {
     int ok = 1;
     if (!n || w->status) return w->status;
@@ -8820,14 +8811,14 @@ IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
                                  w->name, w->total);
 }
 
-IPR__FN int ipr__writer_flush(ipr_writer *w)
+IPR__TOOL int ipr__writer_flush(ipr_writer *w)
 {
     size_t n = w->used;
     w->used = 0;
     return ipr__writer_push(w, w->buf, n);
 }
 
-IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
+IPR__TOOL int ipr__writer_grow(ipr_writer *w, size_t bytes)
 {
     size_t need, cap = w->cap;
     uint8_t *next = NULL;
@@ -8845,7 +8836,7 @@ IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
+IPR_API IPR__COLD int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
 {
     if (!w) return IPR_E_ARG;
     if (w->status || !bytes) return w->status;
@@ -8864,15 +8855,18 @@ IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_text(ipr_writer *w, const char *s) { return ipr_writer_write(w, s, s ? ipr__strlen(s) : 0); }
-IPR_API uint64_t ipr_writer_bytes(const ipr_writer *w) { return w ? w->total : 0; }
-IPR_API const void *ipr_writer_data(const ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_text(ipr_writer *w, const char *s)
+{
+    return ipr_writer_write(w, s, s ? ipr__strlen(s) : 0);
+}
+IPR_API IPR__COLD uint64_t ipr_writer_bytes(const ipr_writer *w) { return w ? w->total : 0; }
+IPR_API IPR__COLD const void *ipr_writer_data(const ipr_writer *w)
 {
     return w && (w->kind == IPR__W_MEMORY || w->kind == IPR__W_BUFFER) ? w->buf : NULL;
 }
 
 #if IPR__FILES
-IPR__FN int ipr__writer_replace(ipr_writer *w)
+IPR__TOOL int ipr__writer_replace(ipr_writer *w)
 {
     int ok = ipr__os_close(w->handle, 1);
     w->handle = -1;
@@ -8889,7 +8883,7 @@ IPR__FN int ipr__writer_replace(ipr_writer *w)
 }
 #endif
 
-IPR_API int ipr_writer_commit(ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_commit(ipr_writer *w)
 {
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
@@ -8906,7 +8900,7 @@ IPR_API int ipr_writer_commit(ipr_writer *w)
     return IPR_OK;
 }
 
-IPR_API void ipr_writer_close(ipr_writer *w)
+IPR_API IPR__COLD void ipr_writer_close(ipr_writer *w)
 {
     if (!w) return;
 #if IPR__FILES
@@ -8923,7 +8917,7 @@ IPR_API void ipr_writer_close(ipr_writer *w)
     w->status = IPR_E_STATE;
 }
 
-IPR_API int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_t bytes, int flags)
+IPR_API IPR__COLD int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_t bytes, int flags)
 {
     ipr_writer w;
     int status;
@@ -8934,7 +8928,7 @@ IPR_API int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_
     return status;
 }
 
-IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
+IPR_API IPR__COLD void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
 {
     ipr_reader r;
     uint8_t *data = NULL;
@@ -8955,12 +8949,12 @@ IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
     return data;
 }
 
-IPR_API void ipr_file_free(ipr_ctx *c, void *data) { ipr__free(c, data); }
+IPR_API IPR__COLD void ipr_file_free(ipr_ctx *c, void *data) { ipr__free(c, data); }
 
 /* ---- JSON: characters ---- */
 
 /* Length of the UTF-8 character at s (RFC 3629: no overlong forms, no surrogates), 0 if there is none. */
-IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
+IPR__TOOL int ipr__utf8(const uint8_t *s, size_t n)
 {
     int len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0, i;
     if (!len || (size_t)len > n) return 0;
@@ -8972,7 +8966,7 @@ IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
 }
 
 /* Code point as UTF-8; returns the length. */
-IPR__FN int ipr__utf8_put(char out[4], uint32_t u)
+IPR__TOOL int ipr__utf8_put(char out[4], uint32_t u)
 {
     if (u < 0x80) {
         out[0] = (char)u;
@@ -8997,7 +8991,7 @@ IPR__FN int ipr__utf8_put(char out[4], uint32_t u)
 }
 
 /* Four hex digits at s; -1 if they are not. */
-IPR__FN int32_t ipr__hex4(const char *s, size_t n)
+IPR__TOOL int32_t ipr__hex4(const char *s, size_t n)
 {
     int32_t v = 0;
     int i;
@@ -9048,27 +9042,27 @@ typedef struct ipr__lex {
     const char *error;
 } ipr__lex;
 
-IPR__FN void ipr__lex_start(ipr__lex *x, const char *s, size_t n)
+IPR__TOOL void ipr__lex_start(ipr__lex *x, const char *s, size_t n)
 {
     ipr__zero(x, sizeof *x);
     x->s = s;
     x->n = n;
 }
 
-IPR__FN int ipr__lex_error(ipr__lex *x, const char *why)
+IPR__TOOL int ipr__lex_error(ipr__lex *x, const char *why)
 {
     x->error = why;
     return IPR__J_ERROR;
 }
 
-IPR__FN void ipr__lex_space(ipr__lex *x)
+IPR__TOOL void ipr__lex_space(ipr__lex *x)
 {
     while (x->at < x->n && (x->s[x->at] == ' ' || x->s[x->at] == '\t' || x->s[x->at] == '\n' || x->s[x->at] == '\r'))
         x->at++;
 }
 
 /* An escape behind the backslash at x->at: steps over it. */
-IPR__FN int ipr__lex_escape(ipr__lex *x)
+IPR__TOOL int ipr__lex_escape(ipr__lex *x)
 {
     char ch = x->at + 1 < x->n ? x->s[x->at + 1] : 0;
     int32_t u, low;
@@ -9095,7 +9089,7 @@ IPR__FN int ipr__lex_escape(ipr__lex *x)
     return 1;
 }
 
-IPR__FN int ipr__lex_string(ipr__lex *x, int kind)
+IPR__TOOL int ipr__lex_string(ipr__lex *x, int kind)
 {
     if (x->at >= x->n || x->s[x->at] != '"') return ipr__lex_error(x, "a key in double quotes is needed");
     x->from = ++x->at;
@@ -9111,14 +9105,14 @@ IPR__FN int ipr__lex_string(ipr__lex *x, int kind)
     return kind;
 }
 
-IPR__FN size_t ipr__lex_digits(ipr__lex *x)
+IPR__TOOL size_t ipr__lex_digits(ipr__lex *x)
 {
     size_t from = x->at;
     while (x->at < x->n && x->s[x->at] >= '0' && x->s[x->at] <= '9') x->at++;
     return x->at - from;
 }
 
-IPR__FN int ipr__lex_number(ipr__lex *x)
+IPR__TOOL int ipr__lex_number(ipr__lex *x)
 {
     size_t first, digits;
     x->from = x->at;
@@ -9140,7 +9134,7 @@ IPR__FN int ipr__lex_number(ipr__lex *x)
     return IPR__J_NUMBER;
 }
 
-IPR__FN int ipr__lex_word(ipr__lex *x, const char *word, int kind)
+IPR__TOOL int ipr__lex_word(ipr__lex *x, const char *word, int kind)
 {
     size_t n = ipr__strlen(word);
     if (x->n - x->at < n || ipr__memcmp(x->s + x->at, word, n)) return ipr__lex_error(x, "a value is needed");
@@ -9149,7 +9143,7 @@ IPR__FN int ipr__lex_word(ipr__lex *x, const char *word, int kind)
     return kind;
 }
 
-IPR__FN int ipr__lex_open(ipr__lex *x, int object)
+IPR__TOOL int ipr__lex_open(ipr__lex *x, int object)
 {
     if (x->depth == 63) return ipr__lex_error(x, "more than 63 levels");
     x->depth++;
@@ -9160,7 +9154,7 @@ IPR__FN int ipr__lex_open(ipr__lex *x, int object)
     return object ? IPR__J_OBJECT : IPR__J_ARRAY;
 }
 
-IPR__FN int ipr__lex_close(ipr__lex *x)
+IPR__TOOL int ipr__lex_close(ipr__lex *x)
 {
     int object = (int)(x->objects >> x->depth & 1u);
     x->from = x->at++;
@@ -9170,7 +9164,7 @@ IPR__FN int ipr__lex_close(ipr__lex *x)
     return object ? IPR__J_OBJECT_END : IPR__J_ARRAY_END;
 }
 
-IPR__FN int ipr__lex_value(ipr__lex *x)
+IPR__TOOL int ipr__lex_value(ipr__lex *x)
 {
     char ch = x->s[x->at];
     if (ch == '{' || ch == '[') return ipr__lex_open(x, ch == '{');
@@ -9182,7 +9176,7 @@ IPR__FN int ipr__lex_value(ipr__lex *x)
     return ipr__lex_number(x);
 }
 
-IPR__FN int ipr__lex_key(ipr__lex *x)
+IPR__TOOL int ipr__lex_key(ipr__lex *x)
 {
     size_t from, to;
     if (ipr__lex_string(x, IPR__J_KEY) == IPR__J_ERROR) return IPR__J_ERROR;
@@ -9198,7 +9192,7 @@ IPR__FN int ipr__lex_key(ipr__lex *x)
 }
 
 /* The next token. IPR__J_END once, behind the whole value; IPR__J_ERROR with x->error and x->at. */
-IPR__FN int ipr__lex_next(ipr__lex *x)
+IPR__TOOL int ipr__lex_next(ipr__lex *x)
 {
     char ch, closing;
     if (x->error) return IPR__J_ERROR;
@@ -9221,7 +9215,7 @@ IPR__FN int ipr__lex_next(ipr__lex *x)
 }
 
 /* One decoded character of a checked string span; returns its bytes in out. */
-IPR__FN int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
+IPR__TOOL int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
 {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     uint32_t u;
@@ -9250,7 +9244,7 @@ IPR__FN int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
 }
 
 /* Is the checked string span exactly this text? */
-IPR__FN int ipr__json_span_is(const char *s, size_t n, const char *text)
+IPR__TOOL int ipr__json_span_is(const char *s, size_t n, const char *text)
 {
     size_t at = 0;
     char ch[4];
@@ -9263,7 +9257,7 @@ IPR__FN int ipr__json_span_is(const char *s, size_t n, const char *text)
 }
 
 /* The decoded span into out with a 0 behind it: at most n + 1 bytes. Returns the length. */
-IPR__FN size_t ipr__json_decode(const char *s, size_t n, char *out)
+IPR__TOOL size_t ipr__json_decode(const char *s, size_t n, char *out)
 {
     size_t at = 0, len = 0;
     char ch[4];
@@ -9277,7 +9271,7 @@ IPR__FN size_t ipr__json_decode(const char *s, size_t n, char *out)
 }
 
 /* All digits, and it fits: 1 and *out. JSON's other spellings (1.0, 1e3, -0) are no sizes. */
-IPR__FN int ipr__json_u64(const char *s, size_t n, uint64_t *out)
+IPR__TOOL int ipr__json_u64(const char *s, size_t n, uint64_t *out)
 {
     size_t i;
     *out = 0;
@@ -9289,7 +9283,7 @@ IPR__FN int ipr__json_u64(const char *s, size_t n, uint64_t *out)
     return n > 0;
 }
 
-IPR__FN int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const ipr__lex *x)
+IPR__TOOL int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const ipr__lex *x)
 {
     uint64_t line = 1, col = 1;
     size_t i;
@@ -9302,7 +9296,7 @@ IPR__FN int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const i
     return ipr__fail(c, IPR_E_FORMAT, fn, "%s: line %U column %U: %s", what, line, col, x->error);
 }
 
-IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_val *root)
+IPR_API IPR__COLD int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_val *root)
 {
     ipr__lex x;
     ipr_json_val v = IPR_ZERO;
@@ -9331,7 +9325,7 @@ IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_
 }
 
 /* The value that starts with this token, up to and with its end. */
-IPR__FN int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
+IPR__TOOL int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
 {
     size_t from = x->from;
     int depth = x->depth - 1;
@@ -9356,7 +9350,7 @@ IPR__FN int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
 }
 
 /* The cursor is the place behind the last value; the lexer is set down there as if it had come so far. */
-IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value)
+IPR_API IPR__COLD int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value)
 {
     ipr__lex x;
     ipr_json_val none = IPR_ZERO;
@@ -9384,7 +9378,7 @@ IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr
     return 1;
 }
 
-IPR__FN int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
+IPR__TOOL int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
 {
     size_t at = 0, used = 0;
     char ch[4];
@@ -9397,7 +9391,7 @@ IPR__FN int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
     return used == n;
 }
 
-IPR__FN ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
+IPR__TOOL ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
 {
     ipr_json_val key, value, none = IPR_ZERO;
     size_t at = 0;
@@ -9406,12 +9400,12 @@ IPR__FN ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
     return none;
 }
 
-IPR_API ipr_json_val ipr_json_member(ipr_json_val v, const char *key)
+IPR_API IPR__COLD ipr_json_val ipr_json_member(ipr_json_val v, const char *key)
 {
     return ipr__json_child(v, key ? key : "", key ? ipr__strlen(key) : 0);
 }
 
-IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
+IPR_API IPR__COLD ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
 {
     ipr_json_val value, none = IPR_ZERO;
     size_t at = 0;
@@ -9420,7 +9414,7 @@ IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
     return none;
 }
 
-IPR_API ipr_index ipr_json_count(ipr_json_val v)
+IPR_API IPR__COLD ipr_index ipr_json_count(ipr_json_val v)
 {
     ipr_json_val value;
     size_t at = 0;
@@ -9429,7 +9423,7 @@ IPR_API ipr_index ipr_json_count(ipr_json_val v)
     return n;
 }
 
-IPR_API ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
+IPR_API IPR__COLD ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
 {
     ipr_json_val none = IPR_ZERO;
     if (!path) return none;
@@ -9452,13 +9446,13 @@ IPR_API ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
     return v;
 }
 
-IPR_API double ipr_json_to_double(ipr_json_val v, double otherwise)
+IPR_API IPR__COLD double ipr_json_to_double(ipr_json_val v, double otherwise)
 {
     double d;
     return v.type == IPR_JSON_NUMBER && ipr__parse_double(v.text, v.bytes, &d) == v.bytes ? d : otherwise;
 }
 
-IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
+IPR_API IPR__COLD int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
 {
     uint64_t u;
     int minus = v.type == IPR_JSON_NUMBER && v.text[0] == '-';
@@ -9467,12 +9461,12 @@ IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
     return minus ? -(int64_t)u : (int64_t)u;
 }
 
-IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise)
+IPR_API IPR__COLD int ipr_json_to_bool(ipr_json_val v, int otherwise)
 {
     return v.type == IPR_JSON_BOOL ? *v.text == 't' : otherwise;
 }
 
-IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
+IPR_API IPR__COLD size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
 {
     size_t at = 0, len = 0, cut = 0;
     char ch[4];
@@ -9488,27 +9482,27 @@ IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
     return len;
 }
 
-IPR_API int ipr_json_equals(ipr_json_val v, const char *text)
+IPR_API IPR__COLD int ipr_json_equals(ipr_json_val v, const char *text)
 {
     return text && ipr__json_key_is(v, text, ipr__strlen(text));
 }
 
 /* ---- JSON out ---- */
 
-IPR_API void ipr_json_begin(ipr_json *j, ipr_writer *w, int pretty)
+IPR_API IPR__COLD void ipr_json_begin(ipr_json *j, ipr_writer *w, int pretty)
 {
     ipr__zero(j, sizeof *j);
     j->w = w;
     j->pretty = pretty;
 }
 
-IPR__FN void ipr__json_misuse(ipr_json *j, const char *why)
+IPR__TOOL void ipr__json_misuse(ipr_json *j, const char *why)
 {
     if (!j->w->status) j->w->status = ipr__fail(j->w->ctx, IPR_E_STATE, "ipr_json", "%s", why);
 }
 
 /* Characters that stand for themselves go out in runs. */
-IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
+IPR__TOOL void ipr__json_quote(ipr_json *j, const char *s)
 {
     size_t n = ipr__strlen(s), from = 0, at = 0;
     (void)ipr_writer_write(j->w, "\"", 1);
@@ -9543,7 +9537,7 @@ IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
     (void)ipr_writer_write(j->w, "\"", 1);
 }
 
-IPR__FN void ipr__json_line(ipr_json *j)
+IPR__TOOL void ipr__json_line(ipr_json *j)
 {
     int i;
     if (!j->pretty) return;
@@ -9552,7 +9546,7 @@ IPR__FN void ipr__json_line(ipr_json *j)
 }
 
 /* Before every value: comma, line, key. 1 when the value may be written. */
-IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
+IPR__TOOL int ipr__json_lead(ipr_json *j, const char *key)
 {
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return 0;
@@ -9573,7 +9567,7 @@ IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
     return !j->w->status;
 }
 
-IPR__FN void ipr__json_open(ipr_json *j, const char *key, int object)
+IPR__TOOL void ipr__json_open(ipr_json *j, const char *key, int object)
 {
     if (!ipr__json_lead(j, key)) return;
     if (j->depth == 63) {
@@ -9586,15 +9580,15 @@ IPR__FN void ipr__json_open(ipr_json *j, const char *key, int object)
     j->filled &= ~((uint64_t)1 << j->depth);
 }
 
-IPR__FN void ipr__json_raw(ipr_json *j, const char *key, const char *text)
+IPR__TOOL void ipr__json_raw(ipr_json *j, const char *key, const char *text)
 {
     if (ipr__json_lead(j, key)) (void)ipr_writer_text(j->w, text);
 }
 
-IPR_API void ipr_json_object(ipr_json *j, const char *key) { ipr__json_open(j, key, 1); }
-IPR_API void ipr_json_array(ipr_json *j, const char *key) { ipr__json_open(j, key, 0); }
+IPR_API IPR__COLD void ipr_json_object(ipr_json *j, const char *key) { ipr__json_open(j, key, 1); }
+IPR_API IPR__COLD void ipr_json_array(ipr_json *j, const char *key) { ipr__json_open(j, key, 0); }
 
-IPR_API void ipr_json_end(ipr_json *j)
+IPR_API IPR__COLD void ipr_json_end(ipr_json *j)
 {
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return;
@@ -9607,27 +9601,27 @@ IPR_API void ipr_json_end(ipr_json *j)
     (void)ipr_writer_write(j->w, j->objects & bit ? "}" : "]", 1);
 }
 
-IPR_API void ipr_json_str(ipr_json *j, const char *key, const char *value)
+IPR_API IPR__COLD void ipr_json_str(ipr_json *j, const char *key, const char *value)
 {
     if (!value) ipr__json_raw(j, key, "null");
     else if (ipr__json_lead(j, key)) ipr__json_quote(j, value);
 }
 
-IPR_API void ipr_json_num(ipr_json *j, const char *key, double value)
+IPR_API IPR__COLD void ipr_json_num(ipr_json *j, const char *key, double value)
 {
     char text[32];
     if (ipr__finite(value)) (void)ipr_fmt_double(text, value);
     ipr__json_raw(j, key, ipr__finite(value) ? text : "null");
 }
 
-IPR_API void ipr_json_fixed(ipr_json *j, const char *key, double value, int digits)
+IPR_API IPR__COLD void ipr_json_fixed(ipr_json *j, const char *key, double value, int digits)
 {
     char text[32];
     if (ipr__finite(value)) (void)ipr_fmt_fixed(text, value, digits);
     ipr__json_raw(j, key, ipr__finite(value) ? text : "null");
 }
 
-IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value)
+IPR_API IPR__COLD void ipr_json_int(ipr_json *j, const char *key, int64_t value)
 {
     char text[32];
     (void)ipr__fmt(text, sizeof text, value < 0 ? "-%U" : "%U",
@@ -9635,10 +9629,13 @@ IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value)
     ipr__json_raw(j, key, text);
 }
 
-IPR_API void ipr_json_bool(ipr_json *j, const char *key, int value) { ipr__json_raw(j, key, value ? "true" : "false"); }
-IPR_API void ipr_json_null(ipr_json *j, const char *key) { ipr__json_raw(j, key, "null"); }
+IPR_API IPR__COLD void ipr_json_bool(ipr_json *j, const char *key, int value)
+{
+    ipr__json_raw(j, key, value ? "true" : "false");
+}
+IPR_API IPR__COLD void ipr_json_null(ipr_json *j, const char *key) { ipr__json_raw(j, key, "null"); }
 
-IPR_API int ipr_json_finish(ipr_json *j)
+IPR_API IPR__COLD int ipr_json_finish(ipr_json *j)
 {
     if (j->w->status) return j->w->status;
     if (j->depth || !j->done)
@@ -9660,12 +9657,12 @@ static const ipr__dtype ipr__dtypes[IPR_DT_COUNT] = {
     {"I64", "i8", 8, 'i'}, {"U64", "u8", 8, 'u'}, {"I32", "i4", 4, 'i'}, {"U32", "u4", 4, 'u'}, {"I16", "i2", 2, 'i'},
     {"U16", "u2", 2, 'u'}, {"I8", "i1", 1, 'i'},  {"U8", "u1", 1, 'u'},  {"BOOL", "b1", 1, 'u'}};
 
-IPR__FN int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
-IPR_API size_t ipr_dtype_bytes(int dtype) { return ipr__dtype_ok(dtype) ? ipr__dtypes[dtype].bytes : 0; }
-IPR_API const char *ipr_dtype_name(int dtype) { return ipr__dtypes[ipr__dtype_ok(dtype) ? dtype : 0].name; }
+IPR__TOOL int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
+IPR_API IPR__COLD size_t ipr_dtype_bytes(int dtype) { return ipr__dtype_ok(dtype) ? ipr__dtypes[dtype].bytes : 0; }
+IPR_API IPR__COLD const char *ipr_dtype_name(int dtype) { return ipr__dtypes[ipr__dtype_ok(dtype) ? dtype : 0].name; }
 
 /* Elements of a shape, and their bytes; 0 when a dimension is negative or the product overflows. */
-IPR__FN int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, size_t *count, size_t *bytes)
+IPR__TOOL int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, size_t *count, size_t *bytes)
 {
     int i, zero = 0;
     *count = 1;
@@ -9679,14 +9676,14 @@ IPR__FN int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, si
     return 1;
 }
 
-IPR_API ipr_index ipr_array_count(const ipr_array *a)
+IPR_API IPR__COLD ipr_index ipr_array_count(const ipr_array *a)
 {
     size_t n, bytes;
     return a && ipr__shape_bytes(a->rank, a->dims, 1, &n, &bytes) ? (ipr_index)n : 0;
 }
 
 /* An array that a user or a file made: rank, dtype and bytes must agree. */
-IPR__FN int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
+IPR__TOOL int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
 {
     char show[72];
     size_t n, bytes;
@@ -9702,7 +9699,7 @@ IPR__FN int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
     return IPR_OK;
 }
 
-IPR__FN int ipr__host_order(void)
+IPR__TOOL int ipr__host_order(void)
 {
     const uint16_t one = 1;
     uint8_t low;
@@ -9710,10 +9707,10 @@ IPR__FN int ipr__host_order(void)
     return low ? IPR_ORDER_LITTLE : IPR_ORDER_BIG;
 }
 
-IPR__FN int ipr__order(int order) { return order == IPR_ORDER_HOST ? ipr__host_order() : order; }
+IPR__TOOL int ipr__order(int order) { return order == IPR_ORDER_HOST ? ipr__host_order() : order; }
 
 /* n elements of `size` bytes from one byte order to another. */
-IPR__FN void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t size, int from, int to)
+IPR__TOOL void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t size, int from, int to)
 {
     size_t i, k;
     if (size == 1 || ipr__order(from) == ipr__order(to)) {
@@ -9725,7 +9722,7 @@ IPR__FN void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t siz
 }
 
 /* Write an array's bytes little-endian; in place where they are so already. */
-IPR__FN void ipr__array_emit(ipr_writer *w, const ipr_array *a)
+IPR__TOOL void ipr__array_emit(ipr_writer *w, const ipr_array *a)
 {
     size_t size = ipr_dtype_bytes(a->dtype), n = size ? a->bytes / size : 0, i;
     const uint8_t *p = (const uint8_t *)a->data;
@@ -9743,7 +9740,7 @@ IPR__FN void ipr__array_emit(ipr_writer *w, const ipr_array *a)
 }
 
 /* IEEE 754 binary16 to binary32, exact. */
-IPR__FN float ipr__f16_f32(uint32_t h)
+IPR__TOOL float ipr__f16_f32(uint32_t h)
 {
     uint32_t sign = (h & 0x8000u) << 16, e = h >> 10 & 31u, m = h & 0x3ffu;
     if (e == 31) return ipr__bits_f32(sign | 0x7f800000u | m << 13);
@@ -9752,7 +9749,7 @@ IPR__FN float ipr__f16_f32(uint32_t h)
 }
 
 /* Element i as raw bits, any byte order. */
-IPR__FN uint64_t ipr__array_bits(const ipr_array *a, size_t i)
+IPR__TOOL uint64_t ipr__array_bits(const ipr_array *a, size_t i)
 {
     size_t size = ipr__dtypes[a->dtype].bytes, k;
     const uint8_t *p = (const uint8_t *)a->data + i * size;
@@ -9763,7 +9760,7 @@ IPR__FN uint64_t ipr__array_bits(const ipr_array *a, size_t i)
 }
 
 /* Sign-extended integer element; 0 and *ok = 0 for what int64 cannot hold. */
-IPR__FN int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
+IPR__TOOL int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
 {
     uint64_t v = ipr__array_bits(a, i);
     int bits = 8 * ipr__dtypes[a->dtype].bytes;
@@ -9778,7 +9775,7 @@ IPR__FN int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
     return (int64_t)v;
 }
 
-IPR__FN double ipr__array_double(const ipr_array *a, size_t i)
+IPR__TOOL double ipr__array_double(const ipr_array *a, size_t i)
 {
     uint64_t v = ipr__array_bits(a, i);
     int ok = 1;
@@ -9793,13 +9790,13 @@ IPR__FN double ipr__array_double(const ipr_array *a, size_t i)
 }
 
 /* A double that float holds: finite ones up to FLT_MAX, and what is not finite. */
-IPR__FN int ipr__fits_float(double v)
+IPR__TOOL int ipr__fits_float(double v)
 {
     return !ipr__finite(v) || (v <= 3.4028234663852886e38 && v >= -3.4028234663852886e38);
 }
 
 /* Elements [0, n) of a as floating point at dst; returns how many fitted in a row from the start. */
-IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *dst)
+IPR__TOOL size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *dst)
 {
     size_t i;
     if (a->dtype == dtype) {
@@ -9818,7 +9815,7 @@ IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *
     return n;
 }
 
-IPR__FN size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *dst)
+IPR__TOOL size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *dst)
 {
     size_t i;
     int ok = 1;
@@ -9837,7 +9834,7 @@ IPR__FN size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *ds
     return n;
 }
 
-IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
+IPR_API IPR__COLD int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
 {
     char show[72];
     size_t n, done;
@@ -9857,7 +9854,7 @@ IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
                      ipr_dtype_name(dtype));
 }
 
-IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
+IPR_API IPR__COLD ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
 {
     ipr_tensor *t;
     int real;
@@ -9876,7 +9873,7 @@ IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
     return t;
 }
 
-IPR_API int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_array *out)
+IPR_API IPR__COLD int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_array *out)
 {
     int i;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_array_of", "out is NULL");
@@ -9892,7 +9889,7 @@ IPR_API int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_
     return ipr_status(c);
 }
 
-IPR_API void ipr_array_free(ipr_ctx *c, ipr_array *a)
+IPR_API IPR__COLD void ipr_array_free(ipr_ctx *c, ipr_array *a)
 {
     if (!a) return;
     ipr__free(c, a->owned);
@@ -9902,7 +9899,7 @@ IPR_API void ipr_array_free(ipr_ctx *c, ipr_array *a)
 /* ---- npy ---- */
 
 /* A bounded text writer with the 10 bytes of magic, version and length in front. */
-IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a)
+IPR_API IPR__COLD int ipr_npy_write(ipr_writer *w, const ipr_array *a)
 {
     char head[512];
     ipr__text t;
@@ -9945,20 +9942,20 @@ typedef struct ipr__npy {
     ipr_index dims[IPR_ARRAY_RANK];
 } ipr__npy;
 
-IPR__FN char ipr__npy_peek(ipr__npy *p)
+IPR__TOOL char ipr__npy_peek(ipr__npy *p)
 {
     while (p->at < p->n && (p->s[p->at] == ' ' || p->s[p->at] == '\n' || p->s[p->at] == '\t')) p->at++;
     return p->at < p->n ? p->s[p->at] : 0;
 }
 
-IPR__FN int ipr__npy_eat(ipr__npy *p, char ch)
+IPR__TOOL int ipr__npy_eat(ipr__npy *p, char ch)
 {
     if (!ch || ipr__npy_peek(p) != ch) return 0;
     p->at++;
     return 1;
 }
 
-IPR__FN int ipr__npy_word(ipr__npy *p, const char *word)
+IPR__TOOL int ipr__npy_word(ipr__npy *p, const char *word)
 {
     size_t n = ipr__strlen(word);
     (void)ipr__npy_peek(p);
@@ -9968,7 +9965,7 @@ IPR__FN int ipr__npy_word(ipr__npy *p, const char *word)
 }
 
 /* A quoted text of up to 15 characters without escapes. */
-IPR__FN int ipr__npy_text(ipr__npy *p, char out[16])
+IPR__TOOL int ipr__npy_text(ipr__npy *p, char out[16])
 {
     char quote = ipr__npy_peek(p);
     int n = 0;
@@ -9981,7 +9978,7 @@ IPR__FN int ipr__npy_text(ipr__npy *p, char out[16])
     return p->at < p->n && p->s[p->at++] == quote;
 }
 
-IPR__FN int ipr__npy_dtype(ipr__npy *p, const char *t)
+IPR__TOOL int ipr__npy_dtype(ipr__npy *p, const char *t)
 {
     int i;
     p->order = t[0] == '<' ? IPR_ORDER_LITTLE : t[0] == '>' ? IPR_ORDER_BIG : t[0] == '|' ? IPR_ORDER_HOST : -1;
@@ -9991,7 +9988,7 @@ IPR__FN int ipr__npy_dtype(ipr__npy *p, const char *t)
     return p->dtype && (p->order != IPR_ORDER_HOST || ipr__dtypes[p->dtype].bytes == 1);
 }
 
-IPR__FN int ipr__npy_shape(ipr__npy *p)
+IPR__TOOL int ipr__npy_shape(ipr__npy *p)
 {
     if (!ipr__npy_eat(p, '(')) return 0;
     while (!ipr__npy_eat(p, ')')) {
@@ -10010,7 +10007,7 @@ IPR__FN int ipr__npy_shape(ipr__npy *p)
 }
 
 /* NULL, or what is wrong with the header. */
-IPR__FN const char *ipr__npy_header(ipr__npy *p)
+IPR__TOOL const char *ipr__npy_header(ipr__npy *p)
 {
     int seen = 0;
     if (!ipr__npy_eat(p, '{')) return "the header is no dictionary";
@@ -10034,7 +10031,7 @@ IPR__FN const char *ipr__npy_header(ipr__npy *p)
 }
 
 /* Fortran order is the row-major order of the reversed shape: walk the target, step through the source. */
-IPR__FN void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t *src, size_t n)
+IPR__TOOL void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t *src, size_t n)
 {
     size_t size = ipr_dtype_bytes(a->dtype), step[IPR_ARRAY_RANK], at[IPR_ARRAY_RANK], i, off = 0;
     int k;
@@ -10054,7 +10051,7 @@ IPR__FN void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t 
 }
 
 /* The data behind a checked header, to host order. */
-IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
+IPR__TOOL int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
 {
     size_t n, bytes, size = ipr_dtype_bytes(p->dtype);
     const uint8_t *src;
@@ -10089,7 +10086,7 @@ IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
     return IPR_OK;
 }
 
-IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
+IPR_API IPR__COLD int ipr_npy_read(ipr_reader *r, ipr_array *out)
 {
     uint8_t head[12];
     ipr__npy p;
@@ -10124,7 +10121,7 @@ IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
     return r->status;
 }
 
-IPR_API int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
+IPR_API IPR__COLD int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
 {
     ipr_array a;
     ipr_writer w;
@@ -10137,7 +10134,7 @@ IPR_API int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
     return status;
 }
 
-IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
+IPR_API IPR__COLD ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
 {
     ipr_reader r;
     ipr_array a = IPR_ZERO;
@@ -10161,7 +10158,7 @@ enum { IPR__ST_HEADER_MAX = 100000000 }; /* the format's own cap */
 typedef int (*ipr__before_fn)(const void *arg, uint32_t a, uint32_t b);
 
 /* Heap sort of indices: no recursion, no memory, n log n for the most hostile order. */
-IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void *arg)
+IPR__TOOL void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void *arg)
 {
     size_t heap, end, at, kid;
     uint32_t x;
@@ -10183,7 +10180,7 @@ IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void 
 }
 
 /* < 0, 0, > 0 by bytes */
-IPR__FN int ipr__strcmp(const char *a, const char *b)
+IPR__TOOL int ipr__strcmp(const char *a, const char *b)
 {
     while (*a && *a == *b) {
         a++;
@@ -10193,27 +10190,27 @@ IPR__FN int ipr__strcmp(const char *a, const char *b)
 }
 
 /* Written order: large elements first, so that each starts aligned; then by name. */
-IPR__FN int ipr__st_write_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__st_write_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_array *v = (const ipr_array *)arg;
     size_t a = ipr_dtype_bytes(v[i].dtype), b = ipr_dtype_bytes(v[j].dtype);
     return a != b ? a > b : ipr__strcmp(v[i].name, v[j].name) < 0;
 }
 
-IPR__FN int ipr__array_name_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__array_name_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_array *v = (const ipr_array *)arg;
     return ipr__strcmp(v[i].name, v[j].name) < 0;
 }
 
-IPR__FN int ipr__pair_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__pair_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_pair *v = (const ipr_pair *)arg;
     return ipr__strcmp(v[i].key, v[j].key) < 0;
 }
 
 /* A name that comes back from a file as it went in: not empty, UTF-8. */
-IPR__FN int ipr__st_text_ok(const char *s)
+IPR__TOOL int ipr__st_text_ok(const char *s)
 {
     size_t n = s ? ipr__strlen(s) : 0, at = 0;
     while (at < n) {
@@ -10225,7 +10222,7 @@ IPR__FN int ipr__st_text_ok(const char *s)
 }
 
 /* Check what is to be written; order[] gets the order of the file. */
-IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *meta, uint32_t *order, uint32_t *keys)
+IPR__TOOL int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *meta, uint32_t *order, uint32_t *keys)
 {
     char show[72];
     const char *fn = "ipr_st_write";
@@ -10262,14 +10259,14 @@ IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_hash_sink(void *user, const void *src, size_t bytes)
+IPR__TOOL int ipr__st_hash_sink(void *user, const void *src, size_t bytes)
 {
     ipr_sha256_update((ipr_sha256 *)user, src, bytes);
     return 1;
 }
 
 /* SHA-256 of all arrays' bytes as the file will have them. */
-IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *order, uint8_t out[32])
+IPR__TOOL int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *order, uint8_t out[32])
 {
     ipr_sha256 s;
     ipr_writer w;
@@ -10283,8 +10280,8 @@ IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *
     return status;
 }
 
-IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
-                           const uint32_t *keys, const char *hash)
+IPR__TOOL int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
+                             const uint32_t *keys, const char *hash)
 {
     ipr_json j;
     uint64_t at = 0;
@@ -10320,8 +10317,8 @@ IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint3
 }
 
 /* The header is counted first, then written, so no memory is needed for it. */
-IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order,
-                         const uint32_t *keys)
+IPR__TOOL int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order,
+                           const uint32_t *keys)
 {
     ipr_writer count;
     uint8_t sum[32], head[8];
@@ -10344,7 +10341,7 @@ IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_met
     return w->status;
 }
 
-IPR_API int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ipr_meta *meta)
 {
     uint32_t *order;
     size_t bytes;
@@ -10382,7 +10379,7 @@ typedef struct ipr__st_count {
     size_t tensors, pairs, text;
 } ipr__st_count;
 
-IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t n, ipr__st_count *k)
+IPR__TOOL int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t n, ipr__st_count *k)
 {
     ipr__lex x;
     int token, meta = 0;
@@ -10403,13 +10400,13 @@ IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t 
     return token == IPR__J_END ? IPR_OK : ipr__json_fail(c, "ipr_st_open", file, &x);
 }
 
-IPR__FN int ipr__st_bad(const ipr_st *st, const char *name, const char *why)
+IPR__TOOL int ipr__st_bad(const ipr_st *st, const char *name, const char *why)
 {
     char show[72];
     return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\": %s", st->file, ipr__show(show, name), why);
 }
 
-IPR__FN const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
+IPR__TOOL const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
 {
     char *s = st->text_next;
     st->text_next += ipr__json_decode(x->s + x->from, x->to - x->from, s) + 1;
@@ -10417,7 +10414,7 @@ IPR__FN const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
 }
 
 /* [size, size, ...] of up to `most` numbers; -1 if it is not that. */
-IPR__FN int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
+IPR__TOOL int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
 {
     int n = 0, token;
     if (ipr__lex_next(x) != IPR__J_ARRAY) return -1;
@@ -10428,7 +10425,7 @@ IPR__FN int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
     return n;
 }
 
-IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
+IPR__TOOL int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
 {
     char show[72], type[72], text[72];
     int i, token = ipr__lex_next(x);
@@ -10447,7 +10444,7 @@ IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
 }
 
 /* {"dtype": .., "shape": [..], "data_offsets": [.., ..]} of the tensor a->name. */
-IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[2])
+IPR__TOOL int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[2])
 {
     uint64_t dims[IPR_ARRAY_RANK];
     int seen = 0, token, i;
@@ -10478,7 +10475,7 @@ IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[
 }
 
 /* The offsets are claims: inside the data, and exactly as long as the shape says. */
-IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
+IPR__TOOL int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
 {
     char show[72];
     size_t n, bytes;
@@ -10498,7 +10495,7 @@ IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_metadata(ipr_st *st, ipr__lex *x)
+IPR__TOOL int ipr__st_metadata(ipr_st *st, ipr__lex *x)
 {
     int token;
     if (st->meta.count || ipr__lex_next(x) != IPR__J_OBJECT)
@@ -10514,7 +10511,7 @@ IPR__FN int ipr__st_metadata(ipr_st *st, ipr__lex *x)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_entries(ipr_st *st, const char *s, size_t n)
+IPR__TOOL int ipr__st_entries(ipr_st *st, const char *s, size_t n)
 {
     ipr__lex x;
     int meta = 0;
@@ -10536,14 +10533,14 @@ IPR__FN int ipr__st_entries(ipr_st *st, const char *s, size_t n)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_from_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__st_from_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_st *st = (const ipr_st *)arg;
     return st->from[i] != st->from[j] ? st->from[i] < st->from[j] : st->arrays[i].bytes < st->arrays[j].bytes;
 }
 
 /* By place: every byte belongs to exactly one tensor. */
-IPR__FN int ipr__st_tiling(ipr_st *st)
+IPR__TOOL int ipr__st_tiling(ipr_st *st)
 {
     char s1[72], s2[72];
     uint64_t at = 0;
@@ -10570,7 +10567,7 @@ IPR__FN int ipr__st_tiling(ipr_st *st)
 }
 
 /* Put items into the order of order[], in place, cycle by cycle. */
-IPR__FN void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
+IPR__TOOL void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
 {
     uint8_t *v = (uint8_t *)items, hold[sizeof(ipr_array)];
     int i;
@@ -10590,7 +10587,7 @@ IPR__FN void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
 }
 
 /* Sort tensors and metadata, and refuse two of one name. */
-IPR__FN int ipr__st_names(ipr_st *st)
+IPR__TOOL int ipr__st_names(ipr_st *st)
 {
     char show[72];
     int i;
@@ -10610,7 +10607,7 @@ IPR__FN int ipr__st_names(ipr_st *st)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_check_hash(ipr_st *st)
+IPR__TOOL int ipr__st_check_hash(ipr_st *st)
 {
     const char *want = ipr_st_meta(st, "sha256");
     uint8_t sum[32];
@@ -10625,7 +10622,7 @@ IPR__FN int ipr__st_check_hash(ipr_st *st)
 }
 
 /* One block for the object and all it points to, but the data. */
-IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
+IPR__TOOL ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
 {
     size_t a, b, t, bytes, items = IPR__MAX(k->tensors, k->pairs);
     ipr_st *st = NULL;
@@ -10648,7 +10645,7 @@ IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
 }
 
 /* Header bytes are there: count, allocate, read the data, then believe nothing. */
-IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int flags)
+IPR__TOOL ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int flags)
 {
     ipr__st_count k;
     ipr_st *st;
@@ -10682,7 +10679,7 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     return NULL;
 }
 
-IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
+IPR_API IPR__COLD ipr_st *ipr_st_open(ipr_reader *r, int flags)
 {
     uint8_t len8[8];
     uint64_t len;
@@ -10710,7 +10707,7 @@ IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
     return st;
 }
 
-IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
+IPR_API IPR__COLD ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
 {
     ipr_reader r;
     ipr_st *st;
@@ -10720,7 +10717,7 @@ IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
     return st;
 }
 
-IPR_API void ipr_st_close(ipr_st *st)
+IPR_API IPR__COLD void ipr_st_close(ipr_st *st)
 {
     ipr_ctx *c;
     if (!st) return;
@@ -10732,14 +10729,14 @@ IPR_API void ipr_st_close(ipr_st *st)
     ipr__free(c, st);
 }
 
-IPR_API int ipr_st_count(const ipr_st *st) { return st ? st->count : 0; }
-IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i)
+IPR_API IPR__COLD int ipr_st_count(const ipr_st *st) { return st ? st->count : 0; }
+IPR_API IPR__COLD const ipr_array *ipr_st_at(const ipr_st *st, int i)
 {
     return st && i >= 0 && i < st->count ? &st->arrays[i] : NULL;
 }
-IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st) { return st ? &st->meta : NULL; }
+IPR_API IPR__COLD const ipr_meta *ipr_st_meta_all(const ipr_st *st) { return st ? &st->meta : NULL; }
 
-IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
+IPR_API IPR__COLD const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
 {
     int lo = 0, hi = st && name ? st->count : 0;
     while (lo < hi) {
@@ -10751,7 +10748,7 @@ IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
     return NULL;
 }
 
-IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key)
+IPR_API IPR__COLD const char *ipr_st_meta(const ipr_st *st, const char *key)
 {
     int i;
     for (i = 0; st && key && i < st->meta.count; i++)
@@ -10762,7 +10759,7 @@ IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key)
 /* ---- parameters ---- */
 
 /* Arrays of all parameters; NULL on error. Free with ipr__free. */
-IPR__FN ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
+IPR__TOOL ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     size_t bytes;
@@ -10778,7 +10775,7 @@ IPR__FN ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
     return v;
 }
 
-IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta)
 {
     ipr_array *v;
     int n;
@@ -10793,7 +10790,7 @@ IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta 
     return w->status;
 }
 
-IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_save(const ipr_params *p, const char *path, const ipr_meta *meta)
 {
     ipr_writer w;
     int status;
@@ -10805,7 +10802,8 @@ IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_met
     return status;
 }
 
-IPR_API int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, size_t *needed, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, size_t *needed,
+                                             const ipr_meta *meta)
 {
     ipr_writer w;
     int status;
@@ -10819,7 +10817,7 @@ IPR_API int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, s
     return status;
 }
 
-IPR_API int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
+IPR_API IPR__COLD int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
 {
     ipr_ctx *c = ipr_params_ctx(p);
     ipr_array *v;
@@ -10838,7 +10836,7 @@ IPR_API int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
     return status;
 }
 
-IPR__FN const char *ipr__array_shape(const ipr_array *a, char out[96])
+IPR__TOOL const char *ipr__array_shape(const ipr_array *a, char out[96])
 {
     ipr__text t;
     int i;
@@ -10860,7 +10858,7 @@ typedef struct ipr__names {
     int count;
 } ipr__names;
 
-IPR__FN void ipr__names_add(ipr__names *v, const char *name)
+IPR__TOOL void ipr__names_add(ipr__names *v, const char *name)
 {
     char show[72];
     if (v->count++ >= 3) return;
@@ -10868,7 +10866,7 @@ IPR__FN void ipr__names_add(ipr__names *v, const char *name)
     ipr__text_s(&v->text, ipr__show(show, name));
 }
 
-IPR__FN const char *ipr__names_end(ipr__names *v)
+IPR__TOOL const char *ipr__names_end(ipr__names *v)
 {
     if (v->count > 3) {
         ipr__text_s(&v->text, " and ");
@@ -10880,7 +10878,7 @@ IPR__FN const char *ipr__names_end(ipr__names *v)
 }
 
 /* Names the model and the file do not share. */
-IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
+IPR__TOOL int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
 {
     char b1[180], b2[180];
     ipr__names missing, extra;
@@ -10907,7 +10905,7 @@ IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
 }
 
 /* One parameter against its array: floating point, same shape, and every value fits. */
-IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *a)
+IPR__TOOL int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *a)
 {
     char show[72], s1[96], s2[96];
     int i, same = ipr_rank(t) == a->rank;
@@ -10928,7 +10926,7 @@ IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *
     return ipr_read(c, t) ? IPR_OK : ipr_status(c);
 }
 
-IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
+IPR_API IPR__COLD int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     const ipr_array *a;
@@ -10946,7 +10944,7 @@ IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
     return IPR_OK;
 }
 
-IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
+IPR_API IPR__COLD int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
 {
     ipr_st *st;
     int status;
@@ -10958,7 +10956,7 @@ IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
     return status;
 }
 
-IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags)
+IPR_API IPR__COLD int ipr_params_load(ipr_params *p, const char *path, int flags)
 {
     ipr_reader r;
     int status;
@@ -10969,7 +10967,7 @@ IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags)
     return status;
 }
 
-IPR_API int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes, int flags)
+IPR_API IPR__COLD int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes, int flags)
 {
     ipr_reader r;
     int status;
@@ -12139,7 +12137,7 @@ struct ipr_opt {
 /* Zero is the default, a negative number is zero. */
 IPR__FN double ipr__or(double v, double otherwise) { return v < 0 ? 0 : v > 0 ? v : ipr__isnan(v) ? v : otherwise; }
 
-IPR__FN ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
+IPR__TOOL ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
 {
     ipr_opt_desc r = IPR_ZERO;
     if (d) r = *d;
@@ -12152,7 +12150,7 @@ IPR__FN ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
     return r;
 }
 
-IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
+IPR__TOOL int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
 {
     const char *fn = "ipr_opt_new";
     if (d->kind < IPR_OPT_ADAM || d->kind > IPR_OPT_SGD)
@@ -12177,7 +12175,7 @@ IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
     return IPR_OK;
 }
 
-IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
+IPR_API IPR__COLD ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     const ipr_opt_desc r = ipr__opt_defaults(d);
@@ -12204,7 +12202,7 @@ IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
     return o;
 }
 
-IPR_API void ipr_opt_free(ipr_opt *o)
+IPR_API IPR__COLD void ipr_opt_free(ipr_opt *o)
 {
     if (!o) return;
     ipr__arena_free(&o->arena, 1);
@@ -12215,13 +12213,13 @@ IPR_API double ipr_opt_lr(const ipr_opt *o) { return o ? o->lr : 0; }
 IPR_API uint64_t ipr_opt_steps(const ipr_opt *o) { return o ? o->steps : 0; }
 IPR_API ipr_params *ipr_opt_params(const ipr_opt *o) { return o ? o->p : NULL; }
 
-IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o)
+IPR_API IPR__COLD ipr_opt_desc ipr_opt_resolved(const ipr_opt *o)
 {
     ipr_opt_desc z = IPR_ZERO;
     return o ? o->d : z;
 }
 
-IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr)
+IPR_API IPR__COLD int ipr_opt_set_lr(ipr_opt *o, double lr)
 {
     if (!o) return IPR_E_ARG;
     if (!(lr >= 0) || !ipr__finite(lr))
@@ -12414,7 +12412,7 @@ IPR_API double ipr_clip_grad_norm(ipr_params *p, double max_norm)
 
 /* ---- schedules (torch.optim.lr_scheduler) ---- */
 
-IPR__FN ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
+IPR__TOOL ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
 {
     ipr_sched_desc r = *d;
     r.gamma = ipr__or(r.gamma, 0.1);
@@ -12424,7 +12422,7 @@ IPR__FN ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
     return r;
 }
 
-IPR__FN int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
+IPR__TOOL int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
 {
     const char *fn = "ipr_fit";
     int i;
@@ -12446,7 +12444,7 @@ IPR__FN int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
 }
 
 /* How many decays an epoch has behind it. */
-IPR__FN int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
+IPR__TOOL int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
 {
     int n = 0;
     if (d->kind == IPR_SCHED_STEP) return d->step_size > 0 ? epoch / d->step_size : 0;
@@ -12454,7 +12452,7 @@ IPR__FN int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
     return n;
 }
 
-IPR_API double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoch, const ipr_sched_state *s)
+IPR_API IPR__COLD double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoch, const ipr_sched_state *s)
 {
     ipr_sched_desc d;
     double lr = base_lr;
@@ -12473,14 +12471,14 @@ IPR_API double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoc
     }
 }
 
-IPR__FN int ipr__sched_better(const ipr_sched_desc *d, double v, double best)
+IPR__TOOL int ipr__sched_better(const ipr_sched_desc *d, double v, double best)
 {
     const double t = d->threshold;
     if (d->maximize) return v > (d->threshold_abs ? best + t : best * (1.0 + t));
     return v < (d->threshold_abs ? best - t : best * (1.0 - t));
 }
 
-IPR_API void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sched_state *s, double metric)
+IPR_API IPR__COLD void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sched_state *s, double metric)
 {
     ipr_sched_desc d;
     double lower;
@@ -12508,7 +12506,7 @@ IPR_API void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sc
 
 /* ---- metrics ---- */
 
-IPR__FN int ipr__judge_check(ipr_ctx *c, const char *fn, const ipr_tensor *logits, const ipr_tensor *labels)
+IPR__TOOL int ipr__judge_check(ipr_ctx *c, const char *fn, const ipr_tensor *logits, const ipr_tensor *labels)
 {
     char s1[96], s2[96];
     if (!c) return IPR_E_ARG;
@@ -12553,7 +12551,7 @@ IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tens
     return ipr__percent((double)right, (double)seen);
 }
 
-IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
+IPR_API IPR__COLD int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
 {
     size_t bytes;
     if (!m) return ipr__fail(c, IPR_E_ARG, "ipr_confusion_init", "the matrix is NULL");
@@ -12571,14 +12569,14 @@ IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
     return IPR_OK;
 }
 
-IPR_API void ipr_confusion_free(ipr_confusion *m)
+IPR_API IPR__COLD void ipr_confusion_free(ipr_confusion *m)
 {
     if (!m) return;
     ipr__free(m->c, m->counts);
     ipr__zero(m, sizeof *m);
 }
 
-IPR_API void ipr_confusion_reset(ipr_confusion *m)
+IPR_API IPR__COLD void ipr_confusion_reset(ipr_confusion *m)
 {
     if (m) ipr__zero(m->counts, (size_t)m->classes * (size_t)m->classes * sizeof *m->counts);
 }
@@ -12614,13 +12612,13 @@ IPR_API int ipr_confusion_add(ipr_confusion *m, const ipr_tensor *logits, const 
     return IPR_OK;
 }
 
-IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted)
+IPR_API IPR__COLD ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted)
 {
     if (!ipr__is_class(m, truth) || !ipr__is_class(m, predicted)) return 0;
     return m->counts[(ipr_index)truth * m->classes + predicted];
 }
 
-IPR_API double ipr_confusion_accuracy(const ipr_confusion *m)
+IPR_API IPR__COLD double ipr_confusion_accuracy(const ipr_confusion *m)
 {
     double right = 0, all = 0;
     ipr_index i, n = m ? (ipr_index)m->classes * m->classes : 0;
@@ -12631,7 +12629,7 @@ IPR_API double ipr_confusion_accuracy(const ipr_confusion *m)
     return ipr__percent(right, all);
 }
 
-IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls)
+IPR_API IPR__COLD double ipr_confusion_precision(const ipr_confusion *m, int cls)
 {
     double all = 0;
     int i;
@@ -12639,7 +12637,7 @@ IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls)
     return ipr__percent((double)ipr_confusion_at(m, cls, cls), all);
 }
 
-IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls)
+IPR_API IPR__COLD double ipr_confusion_recall(const ipr_confusion *m, int cls)
 {
     double all = 0;
     int i;
@@ -12648,14 +12646,14 @@ IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls)
 }
 
 /* How often the n-gram at g stands in s[0..m-1]. */
-IPR__FN ipr_index ipr__ngram_count(const int32_t *g, int n, const int32_t *s, ipr_index m)
+IPR__TOOL ipr_index ipr__ngram_count(const int32_t *g, int n, const int32_t *s, ipr_index m)
 {
     ipr_index i, found = 0;
     for (i = 0; i + n <= m; i++) found += ipr__memcmp(g, s + i, (size_t)n * sizeof *g) == 0;
     return found;
 }
 
-IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m)
+IPR_API IPR__COLD void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m)
 {
     ipr_index i;
     int k;
@@ -12670,7 +12668,7 @@ IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const in
         }
 }
 
-IPR_API double ipr_bleu_score(const ipr_bleu *b, int smooth)
+IPR_API IPR__COLD double ipr_bleu_score(const ipr_bleu *b, int smooth)
 {
     double sum = 0, half = 1, hits;
     int k;
@@ -12715,7 +12713,7 @@ typedef struct ipr__ckpt {
 } ipr__ckpt;
 
 /* PREFIX + NAME, in the checkpoint's arena. */
-IPR__FN const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char *name)
+IPR__TOOL const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char *name)
 {
     const size_t n = ipr__strlen(prefix), m = ipr__strlen(name) + 1;
     char *s = (char *)ipr__arena_get(a, n + m);
@@ -12725,7 +12723,7 @@ IPR__FN const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char
     return s;
 }
 
-IPR__FN int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p, const ipr_real *data)
+IPR__TOOL int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p, const ipr_real *data)
 {
     const char *name = ipr__ckpt_name(&k->arena, prefix, p->name);
     ipr_array *a = &k->v[k->n];
@@ -12735,7 +12733,7 @@ IPR__FN int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p
     return 1;
 }
 
-IPR__FN void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, int n)
+IPR__TOOL void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, int n)
 {
     ipr_array *a = &k->v[k->n++];
     ipr__zero(a, sizeof *a);
@@ -12747,7 +12745,7 @@ IPR__FN void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, 
     a->bytes = (size_t)n * 8;
 }
 
-IPR__FN void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
+IPR__TOOL void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
 {
     const ipr__named *k;
     uint8_t b[8];
@@ -12762,7 +12760,7 @@ IPR__FN void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
 }
 
 /* Names and shapes in order: step counts are stored by position. */
-IPR__FN void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char out[33])
+IPR__TOOL void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char out[33])
 {
     ipr_sha256 h;
     uint8_t sum[32];
@@ -12774,7 +12772,7 @@ IPR__FN void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char 
     ipr_hex(sum, 16, out);
 }
 
-IPR__FN int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *extra, const ipr__fit_state *s)
+IPR__TOOL int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *extra, const ipr__fit_state *s)
 {
     int64_t *words = (int64_t *)ipr__arena_get(&k->arena, ((size_t)o->count + 2) * 8);
     const ipr__named *e;
@@ -12796,8 +12794,8 @@ IPR__FN int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *ext
     return 1;
 }
 
-IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s,
-                            const char *config)
+IPR__TOOL int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s,
+                              const char *config)
 {
     ipr__ckpt k;
     ipr_pair pair[4];
@@ -12828,8 +12826,8 @@ IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *e
 }
 
 /* The tensor PREFIX + NAME, of p's shape and in this build's type; NULL with the error set. */
-IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix,
-                                        const ipr__named *p)
+IPR__TOOL const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix,
+                                          const ipr__named *p)
 {
     const char *fn = "checkpoint", *name = ipr__ckpt_name(a, prefix, p->name);
     const ipr_array *v = name ? ipr_st_find(f, name) : NULL;
@@ -12856,7 +12854,7 @@ IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st 
     return v;
 }
 
-IPR__FN int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, int64_t *words, int n)
+IPR__TOOL int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, int64_t *words, int n)
 {
     const ipr_array *a = ipr_st_find(f, name);
     if (!a || a->dtype != IPR_DT_I64 || a->rank != 1 || a->dims[0] != n)
@@ -12866,7 +12864,7 @@ IPR__FN int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, i
 }
 
 /* Is this file a checkpoint of this optimiser and model? */
-IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a, const ipr_params *extra)
+IPR__TOOL int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a, const ipr_params *extra)
 {
     const char *version = ipr_st_meta(f, "ipr_checkpoint"), *model = ipr_st_meta(f, "ipr_model");
     const char *kind = ipr_st_meta(f, "ipr_optimiser");
@@ -12893,7 +12891,7 @@ IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a,
 }
 
 /* Step counts, and moments for every parameter that had a step; allocates what is needed. Changes no value. */
-IPR__FN int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const int64_t *words)
+IPR__TOOL int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const int64_t *words)
 {
     double lr;
     int i;
@@ -12914,7 +12912,7 @@ IPR__FN int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const in
 }
 
 /* Same shape and type, checked before: cannot fail but for a name that finds no memory. */
-IPR__FN int ipr__ckpt_take(ipr_ctx *c, const ipr_array *a, ipr_real *dst)
+IPR__TOOL int ipr__ckpt_take(ipr_ctx *c, const ipr_array *a, ipr_real *dst)
 {
     return a ? ipr_array_get(c, a, (int)IPR_DT_REAL, dst) : c->err;
 }
@@ -12925,7 +12923,7 @@ typedef struct ipr__ckpt_copy {
 } ipr__ckpt_copy;
 
 /* First all sources, then all copies, so that a failure in between cannot leave half a run. */
-IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_params *extra, const int64_t *words)
+IPR__TOOL int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_params *extra, const int64_t *words)
 {
     const size_t most = 3 * (size_t)o->count + (size_t)(extra ? extra->count : 0) + 1;
     ipr__ckpt_copy *v = (ipr__ckpt_copy *)ipr__arena_get(a, most * sizeof *v);
@@ -12966,7 +12964,7 @@ IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_para
 }
 
 /* All or nothing. */
-IPR__FN int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
+IPR__TOOL int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
 {
     ipr__arena a;
     int64_t *words;
@@ -12983,7 +12981,7 @@ IPR__FN int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
     return status;
 }
 
-IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
+IPR_API IPR__COLD int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
 {
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
@@ -12991,7 +12989,7 @@ IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
     return ipr__ckpt_write(o, w, NULL, NULL, NULL);
 }
 
-IPR_API int ipr_opt_save(const ipr_opt *o, const char *path)
+IPR_API IPR__COLD int ipr_opt_save(const ipr_opt *o, const char *path)
 {
     ipr_writer w;
     int status;
@@ -13003,7 +13001,7 @@ IPR_API int ipr_opt_save(const ipr_opt *o, const char *path)
     return status;
 }
 
-IPR_API int ipr_opt_read(ipr_opt *o, ipr_reader *r)
+IPR_API IPR__COLD int ipr_opt_read(ipr_opt *o, ipr_reader *r)
 {
     ipr_st *f;
     int status;
@@ -13015,7 +13013,7 @@ IPR_API int ipr_opt_read(ipr_opt *o, ipr_reader *r)
     return status;
 }
 
-IPR_API int ipr_opt_load(ipr_opt *o, const char *path)
+IPR_API IPR__COLD int ipr_opt_load(ipr_opt *o, const char *path)
 {
     ipr_reader r;
     int status;
@@ -13029,7 +13027,7 @@ IPR_API int ipr_opt_load(ipr_opt *o, const char *path)
 /* ---- progress ---- */
 
 /* Four digits that mean something: 0.3456, 12.34, 1.234e-05. */
-IPR__FN void ipr__text_short(ipr__text *t, double v)
+IPR__TOOL void ipr__text_short(ipr__text *t, double v)
 {
     char num[32];
     const double a = ipr__dabs(v);
@@ -13061,14 +13059,14 @@ IPR__FN void ipr__text_short(ipr__text *t, double v)
 }
 
 /* A number somebody chose: as he wrote it, unless that is long. */
-IPR__FN void ipr__text_chosen(ipr__text *t, double v)
+IPR__TOOL void ipr__text_chosen(ipr__text *t, double v)
 {
     char num[32];
     if (ipr_fmt_double(num, v) <= 8) ipr__text_s(t, num);
     else ipr__text_short(t, v);
 }
 
-IPR__FN void ipr__text_fixed(ipr__text *t, double v, int digits)
+IPR__TOOL void ipr__text_fixed(ipr__text *t, double v, int digits)
 {
     char num[32];
     (void)ipr_fmt_fixed(num, v, digits);
@@ -13076,7 +13074,7 @@ IPR__FN void ipr__text_fixed(ipr__text *t, double v, int digits)
 }
 
 /* 9.3, 938, 12.3k, 4.56M */
-IPR__FN void ipr__text_rate(ipr__text *t, double v)
+IPR__TOOL void ipr__text_rate(ipr__text *t, double v)
 {
     const char *unit = "";
     if (!ipr__finite(v) || v < 0) {
@@ -13094,14 +13092,14 @@ IPR__FN void ipr__text_rate(ipr__text *t, double v)
     ipr__text_s(t, unit);
 }
 
-IPR__FN void ipr__text_2(ipr__text *t, int64_t v)
+IPR__TOOL void ipr__text_2(ipr__text *t, int64_t v)
 {
     if (v < 10) ipr__text_c(t, '0');
     ipr__text_i(t, v);
 }
 
 /* 0:07, 12:34, 1:02:03, 3d 04:05 */
-IPR__FN void ipr__text_time(ipr__text *t, double seconds)
+IPR__TOOL void ipr__text_time(ipr__text *t, double seconds)
 {
     int64_t s;
     if (!(seconds >= 0) || !(seconds < 1e11)) {
@@ -13127,7 +13125,7 @@ IPR__FN void ipr__text_time(ipr__text *t, double seconds)
 }
 
 /* " NAME value", the part that both forms share. */
-IPR__FN void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
+IPR__TOOL void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
 {
     ipr__text_s(t, " loss ");
     ipr__text_short(t, p->loss);
@@ -13142,7 +13140,7 @@ IPR__FN void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
     }
 }
 
-IPR__FN void ipr__text_bar(ipr__text *t, int wide, double done)
+IPR__TOOL void ipr__text_bar(ipr__text *t, int wide, double done)
 {
     int i, full = (int)(done * (double)wide);
     ipr__text_c(t, '[');
@@ -13151,7 +13149,7 @@ IPR__FN void ipr__text_bar(ipr__text *t, int wide, double done)
 }
 
 /* epoch 3/20 [=====>    ]  45% loss 0.3456 acc 91.23% 1234/s left 0:12 */
-IPR__FN void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
+IPR__TOOL void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
 {
     const double done = p->steps > 0 ? (double)p->step / (double)p->steps : 1.0;
     char tail[128];
@@ -13190,7 +13188,7 @@ IPR__FN void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
 }
 
 /* epoch 3/20 step 420/938 loss 0.3456 accuracy 91.23% lr 0.001 1234/s elapsed 0:10 left 0:12 */
-IPR__FN void ipr__progress_line(ipr__text *t, const ipr_progress *p)
+IPR__TOOL void ipr__progress_line(ipr__text *t, const ipr_progress *p)
 {
     ipr__text_s(t, "epoch ");
     ipr__text_i(t, p->epoch);
@@ -13217,7 +13215,7 @@ IPR__FN void ipr__progress_line(ipr__text *t, const ipr_progress *p)
     }
 }
 
-IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int width, int tty)
+IPR_API IPR__COLD int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int width, int tty)
 {
     ipr__text t;
     if (!p || !buf || !cap) return 0;
@@ -13232,7 +13230,7 @@ IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int 
 }
 
 #ifndef IPR_NO_STDIO
-IPR__FN int ipr__stderr_tty(void)
+IPR__TOOL int ipr__stderr_tty(void)
 {
 #if IPR__WIN32
     return GetFileType(GetStdHandle(STD_ERROR_HANDLE)) == FILE_TYPE_CHAR;
@@ -13241,7 +13239,7 @@ IPR__FN int ipr__stderr_tty(void)
 #endif
 }
 
-IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
+IPR_API IPR__COLD void ipr_progress_stderr(void *user, const ipr_progress *p)
 {
     enum { WIDTH = 79 }; /* the last column makes some terminals wrap */
     char line[256];
@@ -13258,7 +13256,7 @@ IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
     (void)fflush(stderr);
 }
 #else
-IPR__FN int ipr__stderr_tty(void) { return 0; }
+IPR__TOOL int ipr__stderr_tty(void) { return 0; }
 #endif
 
 /* ---- the fit loop ---- */
@@ -13277,7 +13275,7 @@ typedef struct ipr__fit {
     char config[1024]; /* everything a resumed run must share */
 } ipr__fit;
 
-IPR__FN void ipr__pair_g(ipr__text *t, const char *key, double v)
+IPR__TOOL void ipr__pair_g(ipr__text *t, const char *key, double v)
 {
     char num[32];
     ipr__text_s(t, key);
@@ -13287,7 +13285,7 @@ IPR__FN void ipr__pair_g(ipr__text *t, const char *key, double v)
     ipr__text_c(t, ';');
 }
 
-IPR__FN void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
+IPR__TOOL void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
 {
     ipr__text_s(t, key);
     ipr__text_c(t, '=');
@@ -13296,7 +13294,7 @@ IPR__FN void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
 }
 
 /* The settings as text, so that a refusal can name what differs. Epochs are not among them: a run may be prolonged. */
-IPR__FN void ipr__fit_config(ipr__fit *f)
+IPR__TOOL void ipr__fit_config(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     const ipr_opt_desc *o = &f->o->d;
@@ -13337,7 +13335,7 @@ IPR__FN void ipr__fit_config(ipr__fit *f)
 }
 
 /* "key=value" at *s, cut to fit; *s moves behind its ';'. The tag is last and may hold any character. */
-IPR__FN void ipr__next_pair(const char **s, char out[72])
+IPR__TOOL void ipr__next_pair(const char **s, char out[72])
 {
     const char *p = *s;
     const int tag = p[0] == 't' && p[1] == 'a' && p[2] == 'g' && p[3] == '=';
@@ -13348,7 +13346,7 @@ IPR__FN void ipr__next_pair(const char **s, char out[72])
     *s = *p ? p + 1 : p;
 }
 
-IPR__FN int ipr__fit_same_config(ipr__fit *f, const char *saved)
+IPR__TOOL int ipr__fit_same_config(ipr__fit *f, const char *saved)
 {
     const char *a = saved, *b = f->config;
     char x[72], y[72];
@@ -13365,7 +13363,7 @@ IPR__FN int ipr__fit_same_config(ipr__fit *f, const char *saved)
                      f->d->checkpoint, x, y);
 }
 
-IPR__FN int ipr__fit_check(ipr__fit *f)
+IPR__TOOL int ipr__fit_check(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     const char *fn = "ipr_fit";
@@ -13395,14 +13393,14 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
     return ipr__sched_check(f->c, &f->sched);
 }
 
-IPR__FN int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
+IPR__TOOL int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
 {
     return s->epoch >= 0 && s->epoch <= 0x7fffffff && s->step >= 0 && s->step <= f->steps && s->total >= 0 &&
            s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 && s->best_epoch >= -1 &&
            s->best_epoch <= s->epoch;
 }
 
-IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
+IPR__TOOL int ipr__fit_take(ipr__fit *f, const ipr_st *st)
 {
     int64_t words[IPR__FIT_WORDS];
     ipr__fit_state s;
@@ -13424,7 +13422,7 @@ IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
 }
 
 /* Go on from the checkpoint; no such file is a fresh start. */
-IPR__FN int ipr__fit_resume(ipr__fit *f)
+IPR__TOOL int ipr__fit_resume(ipr__fit *f)
 {
     ipr_reader r;
     ipr_st *st;
@@ -13441,7 +13439,7 @@ IPR__FN int ipr__fit_resume(ipr__fit *f)
     return status;
 }
 
-IPR__FN int ipr__fit_open(ipr__fit *f)
+IPR__TOOL int ipr__fit_open(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     ipr_index i;
@@ -13471,7 +13469,7 @@ IPR__FN int ipr__fit_open(ipr__fit *f)
 
 IPR__FN double ipr__fit_seconds(const ipr__fit *f) { return f->s.seconds + (ipr_now(f->c) - f->began); }
 
-IPR__FN int ipr__fit_save(ipr__fit *f)
+IPR__TOOL int ipr__fit_save(ipr__fit *f)
 {
     ipr_writer w;
     ipr__fit_state s = f->s;
@@ -13490,7 +13488,7 @@ IPR__FN int ipr__fit_save(ipr__fit *f)
     return IPR_OK;
 }
 
-IPR__FN void ipr__fit_report(ipr__fit *f, int event, double now)
+IPR__TOOL void ipr__fit_report(ipr__fit *f, int event, double now)
 {
     const ipr__fit_state *s = &f->s;
     const double epoch_items = (double)IPR__MIN(f->steps * f->batch, f->d->items);
@@ -13575,7 +13573,7 @@ IPR__FN int ipr__fit_step(ipr__fit *f)
 }
 
 /* Evaluation must not move the training's random numbers, so its steps do not count. */
-IPR__FN int ipr__fit_eval(ipr__fit *f)
+IPR__TOOL int ipr__fit_eval(ipr__fit *f)
 {
     ipr_ctx *c = f->c;
     const uint32_t step_no = c->step_no;
@@ -13587,7 +13585,7 @@ IPR__FN int ipr__fit_eval(ipr__fit *f)
     return c->err;
 }
 
-IPR__FN int ipr__fit_end_epoch(ipr__fit *f)
+IPR__TOOL int ipr__fit_end_epoch(ipr__fit *f)
 {
     ipr__fit_state *s = &f->s;
     double metric;
@@ -13608,7 +13606,7 @@ IPR__FN int ipr__fit_end_epoch(ipr__fit *f)
 }
 
 /* The order of an epoch depends on the seed and the epoch only. */
-IPR__FN void ipr__fit_begin_epoch(ipr__fit *f)
+IPR__TOOL void ipr__fit_begin_epoch(ipr__fit *f)
 {
     ipr_rng r = ipr_rng_make(f->c->d.seed, (uint32_t)IPR__STREAM_SHUFFLE, (uint32_t)f->s.epoch);
     ipr_index i;
@@ -13629,7 +13627,7 @@ IPR__FN int ipr__fit_poll(ipr__fit *f, double now, int due)
     return stop ? IPR_E_CANCELLED : IPR_OK;
 }
 
-IPR__FN int ipr__fit_epoch(ipr__fit *f)
+IPR__TOOL int ipr__fit_epoch(ipr__fit *f)
 {
     int status;
     double now;
@@ -13649,7 +13647,7 @@ IPR__FN int ipr__fit_epoch(ipr__fit *f)
     return ipr__fit_poll(f, now, f->d->checkpoint_epochs > 0 && f->s.epoch % f->d->checkpoint_epochs == 0);
 }
 
-IPR__FN void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r)
+IPR__TOOL void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r)
 {
     r->status = status;
     r->resumed = f->resumed;
@@ -13664,7 +13662,7 @@ IPR__FN void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r
     r->seconds = ipr__fit_seconds(f);
 }
 
-IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
+IPR_API IPR__COLD int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
 {
     ipr__fit f;
     int status;
