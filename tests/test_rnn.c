@@ -1,9 +1,13 @@
 /* LSTM and GRU against a scalar reference in double; gradients against differences. */
 
 typedef struct rnn__case {
-    int gru, dual, h0, bias, gate, gate_out, no_y;
+    int gru, dual, h0, bias, gate, gate_out, no_y, lengths, reverse;
     ipr_index T, Bx, I, H, Tk, gate_from;
+    int cell;       /* IPR_PEEPHOLE, IPR_MLSTM, IPR_RNN_TANH; 0: LSTM or GRU */
 } rnn__case;
+
+static ipr_index rnn__blocks(const rnn__case *k) { return k->gru ? 3 : k->cell == IPR_RNN_TANH ? 1 : 4; }
+static int rnn__has_c(const rnn__case *k) { return rnn__blocks(k) == 4; }
 
 /* ---- the reference: one row, PyTorch's cells and Gatekeeper's gate, as in the papers ---- */
 
@@ -22,12 +26,14 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
                           double *y, double *f)
 {
     const ipr_index H = k->H;
-    double xd[RNN_MAX_H], a[4][RNN_MAX_H], b[4][RNN_MAX_H];
+    double xd[RNN_MAX_H], a[4][RNN_MAX_H], b[4][RNN_MAX_H], m[RNN_MAX_H];
     ipr_index j, q;
     for (j = 0; j < k->I; j++) xd[j] = (double)x[j];
-    for (q = 0; q < (k->gru ? 3 : 4); q++) for (j = 0; j < H; j++) {
+    for (j = 0; j < H; j++)
+        m[j] = k->cell != IPR_MLSTM ? h[j] : rnn__dot(ipr__rd(t[9]) + j * k->I, xd, k->I) * rnn__dot(ipr__rd(t[10]) + j * H, h, H);
+    for (q = 0; q < rnn__blocks(k); q++) for (j = 0; j < H; j++) {
         a[q][j] = rnn__dot(ipr__rd(t[3]) + (q * H + j) * k->I, xd, k->I) + (k->bias ? (double)ipr__rd(t[5])[q * H + j] : 0);
-        b[q][j] = rnn__dot(ipr__rd(t[4]) + (q * H + j) * H, h, H) + (k->bias ? (double)ipr__rd(t[6])[q * H + j] : 0);
+        b[q][j] = rnn__dot(ipr__rd(t[4]) + (q * H + j) * H, m, H) + (k->bias ? (double)ipr__rd(t[6])[q * H + j] : 0);
     }
     for (j = 0; j < H; j++) {
         if (k->gru) {
@@ -35,10 +41,16 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
             const double n = ipr__dtanh(a[2][j] + r * b[2][j]);
             f[j] = r;
             y[j] = (1 - z) * n + z * h[j];
+        } else if (k->cell == IPR_RNN_TANH) {
+            y[j] = ipr__dtanh(a[0][j] + b[0][j]);
+            f[j] = y[j] < 0 ? -y[j] : y[j];
         } else {
-            const double i = ipr__dsigmoid(a[0][j] + b[0][j]), g = ipr__dtanh(a[2][j] + b[2][j]), o = ipr__dsigmoid(a[3][j] + b[3][j]);
-            f[j] = ipr__dsigmoid(a[1][j] + b[1][j]);
+            const ipr_real *p = k->cell == IPR_PEEPHOLE ? ipr__rd(t[8]) : NULL;
+            const double i = ipr__dsigmoid(a[0][j] + b[0][j] + (p ? (double)p[j] * c[j] : 0)), g = ipr__dtanh(a[2][j] + b[2][j]);
+            double o;
+            f[j] = ipr__dsigmoid(a[1][j] + b[1][j] + (p ? (double)p[H + j] * c[j] : 0));
             c[j] = f[j] * c[j] + i * g;
+            o = ipr__dsigmoid(a[3][j] + b[3][j] + (p ? (double)p[2 * H + j] * c[j] : 0));
             y[j] = o * ipr__dtanh(c[j]);
             if (gk) c[j] *= (double)gk[j];
         }
@@ -48,23 +60,25 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
 
 /* ---- building a case ---- */
 
-enum { RNN_NP = 8 };
-static const char *const rnn__names[RNN_NP] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate" };
+enum { RNN_NP = 11 };
+static const char *const rnn__names[RNN_NP] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate", "w_peep", "w_mi", "w_mh" };
 
 /* Parameters for every input of the case; t[i] NULL where the case has none. */
 static ipr_params *rnn__params(ipr_ctx *c, const rnn__case *k, ipr_tensor **t)
 {
     ipr_params *p = ipr_params_new(c);
-    const ipr_index G = (k->gru ? 3 : 4) * k->H, B = k->Bx * (k->dual ? 2 : 1);
+    const ipr_index G = rnn__blocks(k) * k->H, B = k->Bx * (k->dual ? 2 : 1);
     ipr_index d[RNN_NP][3];
-    int rank[RNN_NP] = { 3, 2, 2, 2, 2, 1, 1, 2 }, i;
+    int rank[RNN_NP] = { 3, 2, 2, 2, 2, 1, 1, 2, 1, 2, 2 }, i;
     ipr_rng r = ipr_rng_make(17, 3, (uint32_t)(k->T * 100 + k->H));
     d[0][0] = k->T; d[0][1] = k->Bx; d[0][2] = k->I;
     d[1][0] = d[2][0] = B; d[1][1] = d[2][1] = k->H;
     d[3][0] = d[4][0] = d[5][0] = d[6][0] = G; d[3][1] = k->I; d[4][1] = k->H;
     d[7][0] = k->Tk; d[7][1] = k->H;
+    d[8][0] = 3 * k->H; d[9][0] = d[10][0] = k->H; d[9][1] = k->I; d[10][1] = k->H;
     for (i = 0; i < RNN_NP; i++) {
-        const int absent = ((i == 1 || i == 2) && !k->h0) || (i == 2 && k->gru) || ((i == 5 || i == 6) && !k->bias) || (i == 7 && !k->gate);
+        const int absent = ((i == 1 || i == 2) && !k->h0) || (i == 2 && !rnn__has_c(k)) || ((i == 5 || i == 6) && !k->bias) || (i == 7 && !k->gate) ||
+                           (i == 8 && k->cell != IPR_PEEPHOLE) || (i > 8 && k->cell != IPR_MLSTM);
         ipr_index j;
         t[i] = absent ? NULL : ipr_param(p, rnn__names[i], rank[i], d[i]);
         for (j = 0; t[i] && j < ipr_count(t[i]); j++) {
@@ -75,14 +89,32 @@ static ipr_params *rnn__params(ipr_ctx *c, const rnn__case *k, ipr_tensor **t)
     return p;
 }
 
+/* Steps of row b of x. */
+static ipr_index rnn__length(const rnn__case *k, ipr_index b)
+{
+    ipr_rng r = ipr_rng_make(29, (uint32_t)k->T, (uint32_t)b);
+    return k->lengths ? 1 + (ipr_index)ipr_rng_below(&r, (uint32_t)k->T) : k->T;
+}
+
 static int rnn__run(ipr_ctx *c, const rnn__case *k, ipr_tensor *const *t, ipr_rnn_out *o)
 {
     ipr_rnn_in in = IPR_ZERO;
+    ipr_index b;
+    if (k->lengths) {
+        ipr_tensor *len = ipr_new_i32(c, 1, &k->Bx);
+        for (b = 0; b < k->Bx; b++) ipr_write_i32(c, len, 1)[b] = (int32_t)rnn__length(k, b);
+        in.lengths = len;
+    }
+    in.reverse = k->reverse;
     in.x = t[0]; in.h0 = t[1]; in.c0 = t[2]; in.w_ih = t[3]; in.w_hh = t[4]; in.b_ih = t[5]; in.b_hh = t[6]; in.gate = t[7];
     in.gate_from = k->gate_from;
     in.dual = k->dual;
     in.want_gate_out = k->gate_out;
     in.no_y = k->no_y;
+    in.w_peep = t[8]; in.w_mi = t[9]; in.w_mh = t[10];
+    if (k->cell == IPR_PEEPHOLE) return ipr_peephole(c, &in, o);
+    if (k->cell == IPR_MLSTM) return ipr_mlstm(c, &in, o);
+    if (k->cell == IPR_RNN_TANH) return ipr_rnn_tanh(c, &in, o);
     return k->gru ? ipr_gru(c, &in, o) : ipr_lstm(c, &in, o);
 }
 
@@ -120,6 +152,10 @@ static rnn__case rnn__sample(ipr_rng *r, ipr_index max_h)
     k.gate_out = (int)ipr_rng_below(r, 2);
     k.no_y = ipr_rng_below(r, 4) == 0;
     k.gate_from = k.gate ? (ipr_index)ipr_rng_below(r, (uint32_t)k.Bx + 1) : 0;
+    k.lengths = ipr_rng_below(r, 2) != 0;
+    k.reverse = ipr_rng_below(r, 3) == 0;
+    k.cell = ipr_rng_below(r, 3) == 0 ? IPR_PEEPHOLE + (int)ipr_rng_below(r, 3) : 0;
+    if (k.cell) k.gru = 0;
     return k;
 }
 
@@ -132,21 +168,28 @@ static void rnn__check_forward(ipr_ctx *c, const rnn__case *k, ipr_tensor *const
     double h[RNN_MAX_H], s[RNN_MAX_H], y[RNN_MAX_H], f[RNN_MAX_H];
     ipr_index b, i, j;
     for (b = 0; b < B; b++) {
+        const ipr_index n = rnn__length(k, b % k->Bx);
         for (j = 0; j < H; j++) {
             h[j] = t[1] ? (double)ipr__rd(t[1])[b * H + j] : 0;
             s[j] = t[2] ? (double)ipr__rd(t[2])[b * H + j] : 0;
         }
-        for (i = 0; i < k->T; i++) {
+        for (i = 0; i < n; i++) {
+            const ipr_index own = k->reverse ? n - 1 - i : i;
             const ipr_real *gk = t[7] && b >= from && i < k->Tk ? ipr__rd(t[7]) + i * H : NULL;
-            rnn__ref_step(k, t, ipr__rd(t[0]) + (i * k->Bx + b % k->Bx) * k->I, gk, h, s, y, f);
+            rnn__ref_step(k, t, ipr__rd(t[0]) + (own * k->Bx + b % k->Bx) * k->I, gk, h, s, y, f);
             for (j = 0; j < H; j++) {
-                if (o->y) CHECK_NEAR(ipr_read(c, o->y)[(i * B + b) * H + j], y[j], tol);
+                if (o->y) CHECK_NEAR(ipr_read(c, o->y)[(own * B + b) * H + j], y[j], tol);
                 if (o->gate_out) CHECK_NEAR(ipr_read(c, o->gate_out)[(i * B + b) * H + j], f[j], tol);
             }
         }
+        for (i = n; i < k->T; i++)
+            for (j = 0; j < H; j++) {
+                if (o->y) CHECK(ipr_read(c, o->y)[(i * B + b) * H + j] == 0);
+                if (o->gate_out) CHECK(ipr_read(c, o->gate_out)[(i * B + b) * H + j] == 0);
+            }
         for (j = 0; j < H; j++) {
             CHECK_NEAR(ipr_read(c, o->h_n)[b * H + j], h[j], tol);
-            if (!k->gru) CHECK_NEAR(ipr_read(c, o->c_n)[b * H + j], s[j], tol);
+            if (rnn__has_c(k)) CHECK_NEAR(ipr_read(c, o->c_n)[b * H + j], s[j], tol);
         }
     }
 }
@@ -166,7 +209,7 @@ TEST(rnn_forward)
             CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
             if (ipr_status(c) == IPR_OK) rnn__check_forward(c, &k, t, &o);
             else printf("  %s\n", ipr_message(c));
-            CHECK((o.y == NULL) == k.no_y && (o.gate_out != NULL) == k.gate_out && (o.c_n == NULL) == k.gru);
+            CHECK((o.y == NULL) == k.no_y && (o.gate_out != NULL) == k.gate_out && (o.c_n == NULL) == !rnn__has_c(&k));
             ipr_params_free(p);
             ipr_close(c);
         }
@@ -179,7 +222,7 @@ TEST(rnn_forward_chunks)
     rnn__case k = IPR_ZERO;
     int record;
     k.T = 9; k.Bx = 40; k.I = 5; k.H = 67; k.bias = 1;
-    for (k.gru = 0; k.gru < 2; k.gru++) for (record = 0; record < 2; record++) {
+    for (k.gru = 0; k.gru < 2; k.gru++) for (k.lengths = 0; k.lengths < 2; k.lengths++) for (record = 0; record < 2; record++) {
         ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
         ipr_tensor *t[RNN_NP];
         ipr_rnn_out o;
@@ -224,7 +267,7 @@ static ipr_tensor *rnn__loss(ipr_ctx *c, void *user)
 
 TEST(rnn_gradients)
 {
-    int q, cases = IPR_REAL_IS_DOUBLE ? 60 : 25;
+    int q, cases = IPR_REAL_IS_DOUBLE ? 90 : 40;
     ipr_rng r = ipr_rng_make(2, 1, 1);
     for (q = 0; q < cases; q++) {
         rnn__case k = rnn__sample(&r, 19);
@@ -236,9 +279,10 @@ TEST(rnn_gradients)
         a.k = &k;
         a.t = t;
         a.paths = q % 4 == 0 ? 31 : 1 + (int)ipr_rng_below(&r, 31);
+        if (!IPR_REAL_IS_DOUBLE && k.cell == IPR_RNN_TANH) a.paths &= ~8;     /* |h|: the wide difference of floats meets its corner */
         worst = ipr_gradcheck(c, p, rnn__loss, &a, IPR_REAL_IS_DOUBLE ? 1e-5 : 1e-2, 25);
         if (!CHECK(worst >= 0 && worst <= (IPR_REAL_IS_DOUBLE ? 1e-6 : 2e-1)))
-            printf("  gru %d dual %d h0 %d bias %d gate %d from %d out %d no_y %d T %d Tk %d B %d H %d paths %d: %g %s\n", k.gru, k.dual, k.h0,
+            printf("  cell %d gru %d dual %d h0 %d bias %d gate %d from %d out %d no_y %d T %d Tk %d B %d H %d paths %d: %g %s\n", k.cell, k.gru, k.dual, k.h0,
                    k.bias, k.gate, (int)k.gate_from, k.gate_out, k.no_y, (int)k.T, (int)k.Tk, (int)k.Bx, (int)k.H, a.paths, worst, ipr_message(c));
         ipr_params_free(p);
         ipr_close(c);
@@ -251,7 +295,7 @@ TEST(rnn_gradients_chunks)
     rnn__case k = IPR_ZERO;
     k.T = 7; k.Bx = 75; k.I = 3; k.H = 5; k.Tk = 5;
     k.h0 = k.bias = k.gate = k.gate_out = 1;
-    for (k.gru = 0; k.gru < 2; k.gru++) for (k.dual = 0; k.dual < 2; k.dual++) {
+    for (k.gru = 0; k.gru < 2; k.gru++) for (k.dual = 0; k.dual < 2; k.dual++) for (k.lengths = 0; k.lengths < 2; k.lengths++) {
         rnn__loss_arg a;
         ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
         ipr_tensor *t[RNN_NP];
@@ -331,7 +375,7 @@ TEST(rnn_threads)
         rnn__case k = rnn__sample(&r, 40);
         ipr_index m1 = 0, m;
         if (q % 2) k.Bx = 17 + 13 * q;
-        if (q % 2) k.T = 3;
+        if (q % 2) k.T = 3 + 2 * (q % 5);
         for (threads = 1; threads <= 4; threads++) {
             ipr_desc d = IPR_ZERO;
             ipr_ctx *c;
@@ -422,6 +466,85 @@ TEST(rnn_pool)
 }
 #endif
 
+/* A row that is padded, among others in any order, gives the bits of the row alone; and a batch of one its gradients. */
+TEST(rnn_padding)
+{
+    int q;
+    ipr_rng r = ipr_rng_make(8, 1, 1);
+    for (q = 0; q < 60; q++) {
+        rnn__case k = rnn__sample(&r, 40), one;
+        ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+        ipr_tensor *t[RNN_NP], *u[RNN_NP], *v[RNN_NP];
+        ipr_index b, i, halves;
+        ipr_params *p;
+        ipr_rnn_out o, a;
+        k.lengths = 1;
+        if (q % 3 == 0) { k.T = 300 + 7 * q; k.Bx = 1 + q % 2; }
+        halves = k.dual ? 2 : 1;
+        if (k.gate_from && !k.dual) k.gate_from = 0;     /* the row alone: gated or not */
+        if (k.dual) k.gate_from = k.Bx;
+        p = rnn__params(c, &k, t);
+        CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
+        for (b = 0; b < k.Bx; b++) {
+            const ipr_index n = rnn__length(&k, b), H = k.H, B = k.Bx * halves;
+            int half, part;
+            one = k;
+            one.Bx = 1;
+            one.lengths = 0;
+            one.T = n;
+            if (k.dual) one.gate_from = 1;
+            for (part = 0; part < RNN_NP; part++) u[part] = t[part];
+            u[0] = ipr_slice(c, ipr_slice(c, t[0], 0, 0, n), 1, b, 1);
+            for (part = 1; part < 3; part++) if (t[part]) {
+                ipr_tensor *two[2];
+                two[0] = ipr_slice(c, t[part], 0, b, 1);
+                two[1] = k.dual ? ipr_slice(c, t[part], 0, b + k.Bx, 1) : NULL;
+                u[part] = k.dual ? ipr_concat(c, two, 2, 0) : two[0];
+            }
+            (void)rnn__run(c, &one, u, &a);
+            if (!CHECK_EQ_I(ipr_status(c), IPR_OK)) printf("  %s\n", ipr_message(c));
+            for (half = 0; half < halves; half++) {
+                const ipr_index row = b + half * k.Bx;
+                CHECK(!memcmp(ipr_read(c, o.h_n) + row * H, ipr_read(c, a.h_n) + half * H, (size_t)H * sizeof(ipr_real)));
+                if (rnn__has_c(&k)) CHECK(!memcmp(ipr_read(c, o.c_n) + row * H, ipr_read(c, a.c_n) + half * H, (size_t)H * sizeof(ipr_real)));
+                for (i = 0; o.y && i < n; i++)
+                    CHECK(!memcmp(ipr_read(c, o.y) + (i * B + row) * H, ipr_read(c, a.y) + (i * halves + half) * H, (size_t)H * sizeof(ipr_real)));
+                for (i = 0; o.gate_out && i < n; i++)
+                    CHECK(!memcmp(ipr_read(c, o.gate_out) + (i * B + row) * H, ipr_read(c, a.gate_out) + (i * halves + half) * H,
+                                  (size_t)H * sizeof(ipr_real)));
+            }
+        }
+        if (k.Bx == 1) {     /* gradients of x, the states, weights and gate; padding holds infinities */
+            const ipr_index n = rnn__length(&k, 0);
+            ipr_tensor *l[2];
+            int part, pass;
+            for (part = 0; part < RNN_NP; part++) u[part] = v[part] = t[part];
+            for (i = n * k.I; i < k.T * k.I; i++) ipr__wr(t[0])[i] = (ipr_real)1 / (ipr_real)1e-30 * (ipr_real)1e30;
+            v[0] = ipr_slice(c, t[0], 0, 0, n);
+            for (pass = 0; pass < 2; pass++) {
+                rnn__case one_case = k;
+                if (pass) { one_case.lengths = 0; one_case.T = n; }
+                ipr_params_zero_grad(p);
+                ipr_step_end(c);
+                if (pass) v[0] = ipr_slice(c, t[0], 0, 0, n);
+                (void)rnn__run(c, &one_case, pass ? v : u, &a);
+                l[0] = ipr_sum(c, ipr_square(c, a.h_n));
+                if (a.y) l[0] = ipr_add(c, l[0], ipr_sum(c, ipr_slice(c, a.y, 0, 0, n)));
+                if (a.gate_out) l[0] = ipr_add(c, l[0], ipr_sum(c, ipr_slice(c, a.gate_out, 0, 0, n)));
+                CHECK_EQ_I(ipr_backward(c, l[0]), IPR_OK);
+                for (part = 0, i = 0; part < RNN_NP; part++) if (t[part] && ipr_grad(c, t[part])) {
+                    ipr_index m = ipr_count(t[part]);
+                    if (pass) CHECK(!memcmp(rnn__g1 + i, ipr_grad(c, t[part]), (size_t)m * sizeof(ipr_real)));
+                    else ipr__copy(rnn__g1 + i, ipr_grad(c, t[part]), (size_t)m * sizeof(ipr_real));
+                    i += m;
+                }
+            }
+        }
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+}
+
 /* After the first step of a shape nothing is allocated. */
 TEST(rnn_no_allocations)
 {
@@ -433,6 +556,12 @@ TEST(rnn_no_allocations)
     int i;
     k.T = 6; k.Bx = 37; k.I = 11; k.H = 33; k.Tk = 4; k.dual = k.gate = k.bias = k.gate_out = 1;
     p = rnn__params(c, &k, t);
+    for (i = 0; i < 5; i++) {
+        (void)rnn__grads(c, &k, t, 31, rnn__g1);
+        if (i == 2) allocs = ipr_stats_get(c).allocs;
+    }
+    CHECK_EQ_I(ipr_stats_get(c).allocs, allocs);
+    k.lengths = k.reverse = 1;
     for (i = 0; i < 5; i++) {
         (void)rnn__grads(c, &k, t, 31, rnn__g1);
         if (i == 2) allocs = ipr_stats_get(c).allocs;
@@ -474,6 +603,72 @@ TEST(rnn_errors)
     rnn__expect_error(0, 3, 11, 0, IPR_E_SHAPE, "ipr_lstm: x is 3x11; steps x rows x inputs are needed");
     rnn__expect_error(0, 0, 0, 0, IPR_E_ARG, "ipr_lstm: x is NULL; pass a tensor");
     rnn__expect_error(2, 2, 10, 1, IPR_E_ARG, "ipr_gru: c0 is given; a GRU has no cell state, pass NULL");
+}
+
+TEST(rnn_cell_errors)
+{
+    rnn__case k = IPR_ZERO;
+    ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+    ipr_tensor *t[RNN_NP], *keep;
+    ipr_rnn_out o;
+    k.T = 3; k.Bx = 2; k.I = 5; k.H = 4;
+    k.cell = IPR_PEEPHOLE;
+    (void)rnn__params(c, &k, t);
+    keep = t[8];
+    t[8] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_peephole: w_peep is 16x4, expected 12");
+    CHECK(ipr_is_poison(o.h_n) && ipr_is_poison(o.y));
+    ipr_clear(c);
+    t[8] = NULL;
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_ARG);
+    ipr_clear(c);
+    t[8] = keep;
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
+    k.cell = IPR_MLSTM;
+    t[9] = t[10] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_mlstm: w_mi is 16x4, expected 4x5");
+    ipr_clear(c);
+    k.cell = IPR_RNN_TANH;
+    (void)rnn__params(c, &k, t);
+    t[2] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_ARG);
+    CHECK_STR(ipr_message(c), "ipr_rnn_tanh: c0 is given; a vanilla cell has no cell state, pass NULL");
+    ipr_close(c);
+}
+
+TEST(rnn_length_errors)
+{
+    rnn__case k = IPR_ZERO;
+    ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+    ipr_tensor *t[RNN_NP];
+    ipr_rnn_in in = IPR_ZERO;
+    ipr_rnn_out o;
+    int32_t len[3] = { 3, 4, 1 };
+    ipr_index three = 3, two = 2;
+    k.T = 3; k.Bx = 2; k.I = 5; k.H = 4;
+    (void)rnn__params(c, &k, t);
+    in.x = t[0]; in.w_ih = t[3]; in.w_hh = t[4];
+    in.lengths = ipr_from_i32(c, 1, &three, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_lstm: lengths is 3, expected 2, one for each row of x");
+    CHECK(ipr_is_poison(o.h_n));
+    ipr_clear(c);
+    in.lengths = ipr_from_i32(c, 1, &two, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_RANGE);
+    CHECK_STR(ipr_message(c), "ipr_lstm: length 4 of row 1; 1..3 steps");
+    ipr_clear(c);
+    len[1] = 0;
+    in.lengths = ipr_from_i32(c, 1, &two, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_RANGE);
+    ipr_clear(c);
+    in.lengths = t[3];
+    CHECK(ipr_lstm(c, &in, &o) != IPR_OK && strstr(ipr_message(c), "lengths") != NULL);
+    ipr_clear(c);
+    in.lengths = NULL;
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_OK);
+    ipr_close(c);
 }
 
 /* Inputs may be strided views; their gradients arrive through the copy. */
@@ -562,6 +757,9 @@ static void suite_rnn(void)
     RUN(rnn_pool);
 #endif
     RUN(rnn_no_allocations);
+    RUN(rnn_padding);
     RUN(rnn_errors);
+    RUN(rnn_length_errors);
+    RUN(rnn_cell_errors);
     RUN(rnn_views);
 }
