@@ -701,6 +701,7 @@ static int rnn__denormals(int isa, int threads, ipr_real *out)
     ipr_desc d = IPR_ZERO;
     ipr_ctx *c;
     ipr_params *p;
+    ipr_rnn_desc rd = IPR_ZERO;
     ipr_rnn l;
     ipr_tensor *x;
     ipr_index dim[3] = { 400, 8, 3 }, i;
@@ -710,7 +711,8 @@ static int rnn__denormals(int isa, int threads, ipr_real *out)
     if (threads > 1) { d.parallel_fn = rnn__parallel; d.parallel_user = &threads; }
     c = ipr_open(&d, NULL);
     p = ipr_params_new(c);
-    l = ipr_rnn_new(p, "l", IPR_LSTM, 3, 20);
+    rd.cell = IPR_LSTM; rd.input = 3; rd.hidden = 20;
+    l = ipr_rnn_new(p, "l", &rd);
     x = ipr_new(c, 3, dim);
     ipr_require_grad(x, 1);
     for (i = 0; i < ipr_count(x); i++) ipr_write(c, x, 1)[i] = IPR__R(0.01 * (double)(i % 17));
