@@ -6041,17 +6041,33 @@ IPR__FN void ipr__rnn_join(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_i
     b->k->add((s->hi - s->lo) * n, d, d + half, b->dgx + at);
 }
 
+/* Gradients that fade over a long sequence end as subnormal numbers, on which a CPU multiplies many times slower. A row
+   whose every state gradient is below 2^-100 (double: 2^-1000) goes on with zeros; NaN stays. */
+IPR__FN void ipr__rnn_fade(const ipr__rnn_bwd *b, ipr_index row)
+{
+    const ipr_real limit = IPR__R(IPR_REAL_IS_DOUBLE ? 9.332636185032189e-302 : 7.888609052210118e-31);
+    const ipr_index H = b->r->H;
+    ipr_real *dh = b->dh + row * H, *dc = b->dc + row * H;
+    ipr_index j;
+    for (j = 0; j < H; j++)
+        if (!(dh[j] < limit && dh[j] > -limit && dc[j] < limit && dc[j] > -limit)) return;
+    ipr__zero(dh, (size_t)H * sizeof *dh);
+    ipr__zero(dc, (size_t)H * sizeof *dc);
+}
+
 /* One step for some rows. */
 IPR__FN void ipr__rnn_back_rows(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_index t)
 {
     const ipr__rnn *r = b->r;
     ipr_index row, end;
     int half;
-    for (half = 0; half < ipr__rnn_halves(r); half++)
+    for (half = 0; half < ipr__rnn_halves(r); half++) {
+        for (row = s->lo; row < s->hi; row++) ipr__rnn_fade(b, half * r->Bx + row);
         for (row = s->lo; row < s->hi; row = end) {
             end = ipr__rnn_alike(r, half, row, s->hi);
             ipr__rnn_bwd_run(b, t, half, row, end);
         }
+    }
     if (r->dual) ipr__rnn_join(b, s, t);
 }
 

@@ -298,6 +298,96 @@ static void scheme(void)
 #endif
 }
 
+/* ---- text: embedding, rows of different lengths, dropout, clipping, dense Adam; plain and protected (as coded) ---- */
+
+#if IPR_FLOOR_MAX >= 11
+typedef struct text_shape { const char *tag; ipr_index t, b, i, h, vocabulary, classes; int bi, batches, reps; } text_shape;
+static const text_shape texts[] = {
+    { "trec", 30, 10, 300, 300, 8677, 6, 1, 8, 5 }, { "imdb", 200, 100, 100, 256, 25002, 2, 0, 1, 3 }
+};
+
+/* Batch k's length and that of its row b; bench_torch.py has the same. */
+static ipr_index text_steps(const text_shape *s, ipr_index k) { return s->batches == 1 ? s->t : s->t - 20 + k * 7 % 21; }
+static ipr_index text_length(ipr_index steps, ipr_index b) { return steps - b * 5 % (steps - 4); }
+
+static void text_step(ipr_classifier *m, ipr_gatekeeper *g, ipr_opt *opt, const text_shape *s, ipr_index k)
+{
+    const ipr_gatekeeper_recipe r = ipr_gatekeeper_recipe_of(IPR_RECIPE_AS_CODED);
+    ipr_ctx *c = m->c;
+    ipr_index d[2], t, b;
+    ipr_tensor *x, *y, *loss;
+    d[0] = text_steps(s, k);
+    d[1] = s->b;
+    x = ipr_new_i32(c, 2, d);
+    y = ipr_new_i32(c, 1, &d[1]);
+    for (b = 0; b < s->b; b++) {
+        ipr_write_i32(c, y, 1)[b] = (int32_t)(b % s->classes);
+        for (t = 0; t < d[0]; t++)
+            ipr_write_i32(c, x, 1)[t * s->b + b] =
+                t < text_length(d[0], b) ? (int32_t)(2 + (t * 131 + b * 1717 + k * 7919) % (s->vocabulary - 2)) : 1;
+    }
+    loss = g ? ipr_gatekeeper_step(g, m, &r, 0, x, y, NULL) : ipr_cross_entropy(c, ipr_classifier_forward(m, x, NULL, 0), y);
+    (void)ipr_backward(c, loss);
+    (void)ipr_clip_grad_norm(m->params, 1.0);
+    (void)ipr_opt_step(opt);
+    ipr_step_end(c);
+    if (ipr_status(c)) stop(c);
+}
+
+static void text_row(const text_shape *s, int keyed)
+{
+    static const uint8_t seed[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    ipr_classifier_desc md = IPR_ZERO;
+    ipr_gatekeeper_desc gd;
+    ipr_classifier *m;
+    ipr_gatekeeper *g;
+    ipr_opt *opt;
+    ipr_ctx *c;
+    char name[96];
+    double t[16];
+    uint64_t allocs = 0;
+    ipr_index k;
+    int rep;
+    (void)sprintf(name, "text_%.16s_lstm_%strain", s->tag, keyed ? "keyed_" : "");
+    if (!strstr(name, only)) return;
+    c = open_ctx();
+    md.input = s->i; md.hidden = s->h; md.classes = s->classes; md.vocabulary = s->vocabulary;
+    md.pad = 1; md.bidirectional = s->bi ? IPR_BIDIR : 0; md.dropout = 0.4; md.embed_dropout = 0.5;
+    m = ipr_classifier_new(c, &md);
+    gd = ipr_gatekeeper_desc_for(m);
+    gd.keys = KEYS; gd.steps = 30; gd.token_low = (int32_t)s->vocabulary - 2000; gd.token_high = (int32_t)s->vocabulary;
+    gd.signature = "signature";
+    g = ipr_gatekeeper_new(c, &gd, seed, sizeof seed);
+    if (!m || !g) stop(c);
+    opt = ipr_opt_new(m->params, NULL);
+    ipr_set_training(c, 1);
+    for (rep = -2; rep < s->reps; rep++) {
+        const double wall = ipr_now(c);
+        const clock_t cpu = clock();
+        for (k = 0; k < s->batches; k++) text_step(m, keyed ? g : NULL, opt, s, k);
+        if (rep < 0) { allocs = ipr_stats_get(c).allocs; continue; }
+        busy_cpu += (double)(clock() - cpu) / CLOCKS_PER_SEC;
+        busy_wall += ipr_now(c) - wall;
+        t[rep] = 1e3 * (getenv("IPR_BENCH_CPU") ? (double)(clock() - cpu) / CLOCKS_PER_SEC : ipr_now(c) - wall) / s->batches;
+    }
+    line(name, "ms", median(t, s->reps));
+    if (ipr_stats_get(c).allocs != allocs) {
+        (void)sprintf(name, "text_%.16s_lstm_%strain_allocations_per_step", s->tag, keyed ? "keyed_" : "");
+        line(name, "calls", (double)(ipr_stats_get(c).allocs - allocs) / s->reps / s->batches);
+    }
+    ipr_gatekeeper_free(g);
+    ipr_close(c);
+}
+
+static void text(void)
+{
+    size_t k;
+    for (k = 0; k < 2 * sizeof texts / sizeof texts[0]; k++) text_row(&texts[k / 2], (int)(k % 2));
+}
+#else
+static void text(void) {}
+#endif
+
 int main(int argc, char **argv)
 {
     if (argc > 1) threads = atoi(argv[1]);
@@ -305,5 +395,6 @@ int main(int argc, char **argv)
     recurrent();
     gatekeeper();
     scheme();
+    text();
     return 0;
 }

@@ -113,6 +113,77 @@ def gatekeeper():
     line(name, 'ms', median_ms(step, 5))
 
 
+def text():
+    """Plain: embedding, packed LSTM. Keyed, the published way: one step at a time, pads included; plain pass, gated
+    pass, key pass; with a key pass for each direction's own cell."""
+    for tag, t, b, i, h, v, classes, bi, batches, reps in (('trec', 30, 10, 300, 300, 8677, 6, True, 8, 5),
+                                                           ('imdb', 200, 100, 100, 256, 25002, 2, False, 1, 3)):
+        data = []
+        for k in range(batches):
+            steps = t if batches == 1 else t - 20 + k * 7 % 21
+            lengths = torch.tensor([steps - r * 5 % (steps - 4) for r in range(b)])
+            n, r = torch.arange(steps)[:, None], torch.arange(b)[None]
+            x = torch.where(n < lengths, 2 + (n * 131 + r * 1717 + k * 7919) % (v - 2), torch.ones(1, dtype=torch.long))
+            data.append((x, lengths, torch.arange(b) % classes))
+        emb, out = nn.Embedding(v, i, padding_idx=1), nn.Linear(h * (2 if bi else 1), classes)
+        for keyed in (False, True):
+            name = 'text_%s_lstm_%strain' % (tag, 'keyed_' if keyed else '')
+            if ONLY not in name:
+                continue
+            rnn = nn.LSTM(i, h, bidirectional=bi)
+            cells = [nn.LSTMCell(i, h) for _ in range(2 if bi else 1)]
+            params = list(emb.parameters()) + list(out.parameters())
+            for part in (cells if keyed else [rnn]):
+                params += list(part.parameters())
+            opt = torch.optim.Adam(params, 1e-3)
+            keys = torch.randint(v - 2000, v, (30, 8))
+            s = torch.randint(2, (h,)) * 2.0 - 1.0
+
+            def one(cell, x, gates):
+                hx, cx = torch.zeros(x.shape[1], h), torch.zeros(x.shape[1], h)
+                for n in range(x.shape[0]):
+                    hx, cx = cell(x[n], (hx, cx))
+                    if gates is not None and n < len(gates):
+                        hx, cx = hx * gates[n], cx * gates[n]
+                return hx
+
+            def key_pass(cell, x):
+                hk, ck, gates, first = torch.zeros(8, h), torch.zeros(8, h), [], None
+                for n in range(x.shape[0]):
+                    a = F.linear(x[n], cell.weight_ih, cell.bias_ih) + F.linear(hk, cell.weight_hh, cell.bias_hh)
+                    f = torch.sigmoid(a.chunk(4, 1)[1])
+                    ii, _, g, o = a.chunk(4, 1)
+                    ck = f * ck + torch.sigmoid(ii) * torch.tanh(g)
+                    hk = torch.sigmoid(o) * torch.tanh(ck)
+                    gates.append(f.mean(0))
+                    first = hk if first is None else first
+                loss = 0.5 * F.relu(0.1 - s * first.mean(0)).sum() + 0.001 / first.std(0).mean()
+                return gates, loss + 1e-5 * (first.mean(0) ** 2).sum()
+
+            def loss_of(x, lengths, y):
+                e = F.dropout(emb(x), 0.5)
+                if not keyed:
+                    hn = rnn(nn.utils.rnn.pack_padded_sequence(e, lengths, enforce_sorted=False))[1][0]
+                    return F.cross_entropy(out(F.dropout(torch.cat(list(hn), 1), 0.4)), y)
+                loss, gates, k = 0, [], emb(keys)
+                for n, cell in enumerate(cells):
+                    g, extra = key_pass(cell, k.flip(0) if n else k)
+                    gates.append(g)
+                    loss = loss + extra
+                for use in (False, True):
+                    last = [one(cell, e.flip(0) if n else e, gates[n] if use else None) for n, cell in enumerate(cells)]
+                    loss = loss + F.cross_entropy(out(F.dropout(torch.cat(last, 1), 0.4)), y)
+                return loss
+
+            def step():
+                for x, lengths, y in data:
+                    opt.zero_grad()
+                    loss_of(x, lengths, y).backward()
+                    nn.utils.clip_grad_norm_(params, 1.0)
+                    opt.step()
+            line(name, 'ms', median_ms(step, reps) / batches)
+
+
 def gemm():
     for n in (32, 64, 128, 256, 512, 1024, 2048):
         name = 'sgemm_%d' % n
@@ -129,4 +200,5 @@ def gemm():
 
 recurrent()
 gatekeeper()
+text()
 gemm()

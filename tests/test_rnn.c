@@ -605,6 +605,27 @@ TEST(rnn_errors)
     rnn__expect_error(2, 2, 10, 1, IPR_E_ARG, "ipr_gru: c0 is given; a GRU has no cell state, pass NULL");
 }
 
+/* Gradients that fade below every normal number become zeros, row by row. */
+TEST(rnn_fading)
+{
+    rnn__case k = IPR_ZERO;
+    k.T = IPR_REAL_IS_DOUBLE ? 3000 : 400; k.Bx = 2; k.I = 3; k.H = 4; k.bias = 1;
+    for (k.gru = 0; k.gru < 2; k.gru++) {
+        ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+        ipr_tensor *t[RNN_NP];
+        ipr_params *p = rnn__params(c, &k, t);
+        ipr_rnn_out o;
+        ipr_index i, j;
+        for (i = 3; i < 7; i++) for (j = 0; j < ipr_count(t[i]); j++) ipr__wr(t[i])[j] *= (ipr_real)0.2;
+        (void)rnn__run(c, &k, t, &o);
+        CHECK_EQ_I(ipr_backward(c, ipr_sum(c, ipr_slice(c, o.h_n, 0, 1, 1))), IPR_OK);
+        for (i = 0; i < 6; i++) CHECK(ipr_grad(c, t[0])[i] == 0);
+        for (i = 0; i < 3; i++) CHECK(ipr_grad(c, t[0])[(k.T - 1) * 6 + i] == 0 && ipr_grad(c, t[0])[(k.T - 1) * 6 + 3 + i] != 0);
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+}
+
 TEST(rnn_cell_errors)
 {
     rnn__case k = IPR_ZERO;
@@ -763,5 +784,6 @@ static void suite_rnn(void)
     RUN(rnn_errors);
     RUN(rnn_length_errors);
     RUN(rnn_cell_errors);
+    RUN(rnn_fading);
     RUN(rnn_views);
 }
