@@ -1176,6 +1176,48 @@ IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, con
 /* Percentage of n items predicted right; -1 on error. */
 IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                        const ipr_real *gate_rows, ipr_index gate_steps);
+
+typedef struct ipr_seq2seq_desc {
+    ipr_index source_vocabulary, target_vocabulary; /* token ids */
+    ipr_index embed, hidden; /* width of both embeddings; units of both recurrent layers */
+    int reverse;             /* 1: the source is read from its last word to its first (Sutskever et al. 2014) */
+    int context;             /* 1: the encoder's last state is part of every decoder input too (Cho et al. 2014) */
+    double dropout;          /* before the output layer */
+    double embed_dropout;    /* on both embedded inputs */
+    int32_t pad, eos, bos;   /* ids; default 1, 2, 3 (0 is the unknown word) */
+} ipr_seq2seq_desc;
+
+/* GRU encoder-decoder (Cho et al. 2014): embedding -> GRU over the source; its last state starts a GRU over the target
+   -> dropout -> dense. Parameters: encoder.embedding.weight, encoder.rnn.weight_ih_l0 ..., decoder.embedding.weight,
+   decoder.rnn.weight_ih_l0 ..., decoder.output.weight, decoder.output.bias. */
+typedef struct ipr_seq2seq {
+    ipr_ctx *c;
+    ipr_seq2seq_desc desc; /* defaults filled in */
+    ipr_params *params;
+    ipr_embed encoder_embed, decoder_embed;
+    ipr_rnn encoder, decoder;
+    ipr_dense output;
+} ipr_seq2seq;
+
+/* Gates [Tk,hidden] of the two layers, or NULL: tensors in a step, plain rows outside. The decoder's output layer reads
+   the gated state, as in the published code. */
+typedef struct ipr_seq2seq_gates {
+    ipr_tensor *encoder, *decoder;
+} ipr_seq2seq_gates;
+
+/* NULL on error. Freed by ipr_seq2seq_free (or with the context). */
+IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *d);
+IPR_API ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m);
+IPR_API void ipr_seq2seq_free(ipr_seq2seq *m);
+/* Teacher forcing. source int32 [S,B], padded at the end; target int32 [T+1,B]: bos, words, eos, pads. Logits
+   [T,R,target_vocabulary] of the words after each of the first T, R = B rows, or with dual = 1 2B: plain rows, then
+   gated ones. gates NULL: none. */
+IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                        const ipr_seq2seq_gates *gates, int dual);
+/* Mean cross-entropy over the words and eos of the target; dual: of plain and gated rows, added. Pads cost no
+   output layer. */
+IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                     const ipr_seq2seq_gates *gates, int dual);
 #endif
 
 #if IPR_FLOOR_MAX >= 11
@@ -13700,7 +13742,7 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
 #if IPR_FLOOR_MAX >= 10 && !defined(IPR_NO_RNN)
 /* ==== FLOOR 10: MODELS ================================================================= >>models
    Networks put together from layers. They take gates, scales and biases as tensors and know no scheme.
-   Hands up: ipr_classifier. */
+   Hands up: ipr_classifier, ipr_seq2seq. */
 
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
 {
@@ -13815,6 +13857,201 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
     for (i = 0; i < n; i++) right += got[i] == ipr_dataset_label(ds, idx ? (ipr_index)idx[i] : i);
     ipr__free(m->c, got);
     return 100.0 * (double)right / (double)n;
+}
+
+/* ---- ipr_seq2seq ---- */
+
+IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
+{
+    const char *fn = "ipr_seq2seq_new";
+    ipr_seq2seq_desc d;
+    ipr_seq2seq *m;
+    if (!c || c->err) return NULL;
+    if (!desc) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
+        return NULL;
+    }
+    d = *desc;
+    if (!d.pad) d.pad = 1;
+    if (!d.eos) d.eos = 2;
+    if (!d.bos) d.bos = 3;
+    if (d.source_vocabulary < 2 || d.target_vocabulary < 2 || d.embed < 1 || d.hidden < 1) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "vocabularies %I and %I, embed %I, hidden %I: at least 2, 2, 1 and 1",
+                        d.source_vocabulary, d.target_vocabulary, d.embed, d.hidden);
+        return NULL;
+    }
+    if (!(d.dropout >= 0 && d.dropout < 1) || !(d.embed_dropout >= 0 && d.embed_dropout < 1)) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "dropout %g and %g: 0 <= p < 1", d.dropout, d.embed_dropout);
+        return NULL;
+    }
+    if (d.pad < 0 || d.eos < 0 || d.bos < 0 || d.pad == d.eos || d.pad == d.bos || d.eos == d.bos ||
+        IPR__MAX(d.pad, IPR__MAX(d.eos, d.bos)) >= d.target_vocabulary || d.pad >= d.source_vocabulary) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "pad %d, eos %d, bos %d: three ids of the target vocabulary, pad of both",
+                        (int)d.pad, (int)d.eos, (int)d.bos);
+        return NULL;
+    }
+    m = (ipr_seq2seq *)ipr__alloc(c, sizeof *m);
+    if (!m) return NULL;
+    ipr__zero(m, sizeof *m);
+    m->c = c;
+    m->desc = d;
+    m->params = ipr_params_new(c);
+    m->encoder_embed = ipr_embed_new(m->params, "encoder.embedding", d.source_vocabulary, d.embed, (int)d.pad);
+    m->encoder = ipr_rnn_new(m->params, "encoder.rnn", IPR_GRU, d.embed, d.hidden);
+    m->decoder_embed = ipr_embed_new(m->params, "decoder.embedding", d.target_vocabulary, d.embed, (int)d.pad);
+    m->decoder = ipr_rnn_new(m->params, "decoder.rnn", IPR_GRU, d.embed + (d.context ? d.hidden : 0), d.hidden);
+    m->output = ipr_dense_new(m->params, "decoder.output", d.hidden, d.target_vocabulary, 1);
+    if (c->err) {
+        ipr_seq2seq_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+IPR_API void ipr_seq2seq_free(ipr_seq2seq *m)
+{
+    if (!m) return;
+    ipr_params_free(m->params);
+    ipr__free(m->c, m);
+}
+
+IPR_API ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
+{
+    ipr_seq2seq *n = m ? ipr_seq2seq_new(m->c, &m->desc) : NULL;
+    if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
+        ipr_seq2seq_free(n);
+        return NULL;
+    }
+    return n;
+}
+
+IPR__FN ipr_tensor *ipr__ones(ipr_ctx *c, int rank, const ipr_index *dims)
+{
+    return ipr_affine(c, ipr_new(c, rank, dims), 0, 1);
+}
+
+/* Last encoder states [B or 2B,H] of source [S,B]. */
+IPR__FN ipr_tensor *ipr__s2s_encode(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *gate, int dual)
+{
+    ipr_ctx *c = m->c;
+    ipr_rnn_in in = ipr__rnn_inputs(
+        &m->encoder, ipr_dropout(c, ipr_embed_forward(c, &m->encoder_embed, source), m->desc.embed_dropout));
+    if (ipr_is_poison(in.x)) return in.x;
+    in.gate = gate;
+    in.dual = dual;
+    in.no_y = 1;
+    return ipr__rnn_run(c, &m->encoder, &in).h_n;
+}
+
+/* Decoder states after ids [T,B] from h0 [R,H], R = B or (dual) 2B: h of every step [T,R,H], behind the gate (all rows,
+   dual: the second half). h_n (may be NULL) gets the last ones. */
+IPR__FN ipr_tensor *ipr__s2s_decode(ipr_seq2seq *m, ipr_tensor *ids, ipr_tensor *h0, ipr_tensor *ctx, ipr_tensor *gate,
+                                    int dual)
+{
+    ipr_ctx *c = m->c;
+    ipr_tensor *x = ipr_dropout(c, ipr_embed_forward(c, &m->decoder_embed, ids), m->desc.embed_dropout), *g, *y, *p[2];
+    ipr_rnn_in in;
+    ipr_index d[4], T, B, H = m->desc.hidden;
+    if (ipr_is_poison(x) || ipr_is_poison(h0)) return ipr__poison(c);
+    T = ipr_dim(ids, 0);
+    B = ipr_dim(ids, 1);
+    if (m->desc.context) { /* the rows' contexts differ, so that dual shares no projection here */
+        d[0] = T;
+        d[1] = 1;
+        d[2] = 1;
+        p[0] = p[1] = x;
+        if (dual) x = ipr_concat(c, p, 2, 1);
+        p[0] = x;
+        p[1] = ipr_mul(c, ipr__ones(c, 3, d), ctx); /* [T,R,H] */
+        x = ipr_concat(c, p, 2, 2);
+        if (ipr_is_poison(x)) return x;
+    }
+    in = ipr__rnn_inputs(&m->decoder, x);
+    in.h0 = h0;
+    in.gate = gate;
+    in.dual = dual && !m->desc.context;
+    if (dual) in.gate_from = B;
+    y = ipr__rnn_run(c, &m->decoder, &in).y;
+    if (!gate || ipr_is_poison(y)) return y;
+    /* what the output layer reads: h * gate[t] in the gated rows */
+    d[0] = T - IPR__MIN(T, ipr_dim(gate, 0));
+    d[1] = H;
+    p[0] = ipr_slice(c, gate, 0, 0, T - d[0]);
+    p[1] = d[0] ? ipr__ones(c, 2, d) : NULL;
+    g = d[0] ? ipr_concat(c, p, 2, 0) : p[0];
+    d[0] = T;
+    d[1] = 1;
+    d[2] = 1;
+    d[3] = H;
+    g = ipr_reshape(c, g, 4, d);
+    p[0] = ipr__ones(c, 4, d);
+    p[1] = g;
+    if (dual) g = ipr_concat(c, p, 2, 1); /* [T,2,1,H] */
+    d[1] = dual ? 2 : 1;
+    d[2] = B;
+    y = ipr_mul(c, ipr_reshape(c, y, 4, d), g);
+    d[1] = dual ? 2 * B : B;
+    d[2] = H;
+    return ipr_reshape(c, y, 3, d);
+}
+
+/* Checks a pair of batches, and runs both layers: [T,R,H]. */
+IPR__FN ipr_tensor *ipr__s2s_states(ipr_seq2seq *m, const char *fn, ipr_tensor *source, ipr_tensor *target,
+                                    const ipr_seq2seq_gates *gates, int dual)
+{
+    ipr_ctx *c = m->c;
+    ipr_tensor *h;
+    char s1[96], s2[96];
+    if (c->err || ipr_is_poison(source) || ipr_is_poison(target)) return ipr__poison(c);
+    if (source->rank != 2 || target->rank != 2 || source->dim[1] != target->dim[1] || target->dim[0] < 2) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "source %s, target %s; steps x rows of ids, as many rows, 2 target steps",
+                        ipr__shape(source, s1), ipr__shape(target, s2));
+        return ipr__poison(c);
+    }
+    h = ipr__s2s_encode(m, source, gates ? gates->encoder : NULL, dual);
+    return ipr__s2s_decode(m, ipr_slice(c, target, 0, 0, target->dim[0] - 1), h, h, gates ? gates->decoder : NULL, dual);
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                        const ipr_seq2seq_gates *gates, int dual)
+{
+    if (!m) return NULL;
+    return ipr_dense_forward(
+        m->c, &m->output,
+        ipr_dropout(m->c, ipr__s2s_states(m, "ipr_seq2seq_forward", source, target, gates, dual), m->desc.dropout));
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                     const ipr_seq2seq_gates *gates, int dual)
+{
+    ipr_tensor *y, *at, *labels, *loss;
+    ipr_index T, B, R, t, r, n = 0, d[2];
+    const int32_t *w;
+    if (!m) return NULL;
+    y = ipr__s2s_states(m, "ipr_seq2seq_loss", source, target, gates, dual);
+    if (ipr_is_poison(y) || !(w = ipr_read_i32(m->c, target))) return ipr__poison(m->c);
+    T = ipr_dim(y, 0);
+    R = ipr_dim(y, 1);
+    B = ipr_dim(target, 1);
+    for (t = 0; t < T * B; t++) n += w[t + B] != m->desc.pad;
+    n *= dual ? 2 : 1;
+    d[0] = n;
+    at = ipr_new_i32(m->c, 1, d);
+    labels = ipr_new_i32(m->c, 1, d);
+    if (ipr_is_poison(at) || ipr_is_poison(labels)) return ipr__poison(m->c);
+    for (n = t = 0; t < T; t++)
+        for (r = 0; r < R; r++) {
+            const int32_t id = w[(t + 1) * B + r % B];
+            if (id == m->desc.pad) continue;
+            ((int32_t *)at->s->data)[n] = (int32_t)(t * R + r);
+            ((int32_t *)labels->s->data)[n++] = id;
+        }
+    d[0] = T * R;
+    d[1] = m->desc.hidden;
+    y = ipr_embedding(m->c, ipr_reshape(m->c, y, 2, d), at, -1);
+    y = ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, y, m->desc.dropout));
+    loss = ipr_cross_entropy(m->c, y, labels);
+    return dual ? ipr_affine(m->c, loss, 2, 0) : loss; /* the mean over both kinds, doubled, is their sum */
 }
 #endif /* IPR_FLOOR_MAX >= 10 */
 
