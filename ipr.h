@@ -491,13 +491,18 @@ typedef struct ipr_rnn_in {
     ipr_tensor *gate;
     ipr_index gate_from; /* the first gated row; 0: all rows (dual: the second half) */
     int dual;            /* 1: rows b and b + B/2 read the same row of x, whose projection is made once */
+    /* int32, one for each row of x, 1..T: its steps; NULL: all T. After its last step a row's states stand still and y
+       is 0; what x holds there is never read, and costs nothing. A padded row gives the bits of the row alone. */
+    const ipr_tensor *lengths;
+    int reverse; /* 1: each row is read from its last valid step to its first; y stays at its own step. gate and
+                    gate_out go by the order of reading: gate[0] acts on the first step read */
     int want_gate_out;   /* 1: hand out the forget (LSTM) or reset (GRU) gate of every step */
     int no_y;            /* 1: only the last states are wanted; y is NULL and its memory is saved */
 } ipr_rnn_in;
 
 /* All poison after an error, all differentiable. */
 typedef struct ipr_rnn_out {
-    ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] is the first-step h */
+    ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] (reverse: y[T-1]) is the first-step h */
     ipr_tensor *h_n, *c_n; /* [B,H] last states after the gate; c_n: NULL for a GRU */
     ipr_tensor *gate_out;  /* [T,B,H], NULL unless wanted */
 } ipr_rnn_out;
@@ -5599,8 +5604,15 @@ typedef struct ipr__rnn {
     /* filled by ipr__rnn_forward, in the step arena */
     ipr_real *gates;            /* kept: [T,B,4H], LSTM [i f g o], GRU [n r z nh] */
     ipr_real *hs, *cs;          /* states [T,B,H]: h after the gate, c before it; or one [B,H] */
-    ipr_index hs_step, cs_step; /* reals between t and t + 1 */
+    int hs_all, cs_all;         /* 1: of every step */
     ipr_real *zeros;            /* [4H] */
+    /* Rows of different lengths, filled by ipr__rnn_order: longest row first, and of every step only the rows that
+       still run, so the T steps have off[T] rows of x instead of T Bx. All NULL: every row runs T steps. */
+    int reverse;           /* step s of a row of length n is the caller's step n - 1 - s */
+    ipr_index full;        /* the caller's T */
+    const ipr_index *off;  /* [T+1] rows of x before step t */
+    const ipr_index *len;  /* [Bx] steps of each row */
+    const ipr_index *perm; /* [Bx] the caller's row */
 } ipr__rnn;
 
 /* Gradients to add to, each NULL when nobody wants it, and those that arrive (NULL: none). */
@@ -5611,6 +5623,24 @@ typedef struct ipr__rnn_grads {
 
 IPR__FN ipr_index ipr__rnn_gates(const ipr__rnn *r) { return (r->gru ? 3 : 4) * r->H; }
 IPR__FN int ipr__rnn_gated(const ipr__rnn *r) { return r->gk && r->gate_from < r->B && r->Tk > 0; }
+IPR__FN int ipr__rnn_halves(const ipr__rnn *r) { return r->dual ? 2 : 1; }
+
+/* Rows of x before step t, and in it. A step's states are its rows of the first half, then of the second. */
+IPR__FN ipr_index ipr__rnn_off(const ipr__rnn *r, ipr_index t) { return r->off ? r->off[t] : t * r->Bx; }
+IPR__FN ipr_index ipr__rnn_rows(const ipr__rnn *r, ipr_index t)
+{
+    return r->off ? r->off[t + 1] - r->off[t] : r->Bx;
+}
+/* The row of step t in arrays of all steps' states. */
+IPR__FN ipr_index ipr__rnn_at(const ipr__rnn *r, ipr_index t, int half, ipr_index row)
+{
+    return ipr__rnn_off(r, t) * ipr__rnn_halves(r) + half * ipr__rnn_rows(r, t) + row;
+}
+/* The row of step t in arrays of states that have every step or only the last. */
+IPR__FN ipr_index ipr__rnn_state(const ipr__rnn *r, int all, ipr_index t, int half, ipr_index row)
+{
+    return all ? ipr__rnn_at(r, t, half, row) : half * r->Bx + row;
+}
 
 /* The gate row of step t, NULL where nothing is gated. */
 IPR__FN const ipr_real *ipr__rnn_gk(const ipr__rnn *r, ipr_index t, int gated)
@@ -5659,9 +5689,15 @@ IPR__FN int ipr__rnn_slices(ipr_ctx *c, const ipr__rnn *r)
 {
     return (int)IPR__MIN((ipr_index)ipr_threads(c), ipr__rnn_groups(r));
 }
+/* The first row of a slice: slices are equal shares of the groups, or of their steps when rows end early. */
 IPR__FN ipr_index ipr__rnn_cut(const ipr__rnn *r, int slice, int slices)
 {
-    return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * ipr__rnn_group(r));
+    const ipr_index g = ipr__rnn_group(r), want = r->off ? r->off[r->T] * slice / slices : 0;
+    ipr_index row, i, sum = 0;
+    if (!r->off || slice == slices) return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * g);
+    for (row = 0; row < r->Bx && sum < want; row += g)
+        for (i = row; i < r->Bx && i < row + g; i++) sum += r->len[i];
+    return IPR__MIN(r->Bx, row);
 }
 
 /* Rows of one worker: [lo, hi) of Bx, in both halves when dual. */
@@ -5677,25 +5713,30 @@ IPR__FN ipr__rnn_slice ipr__rnn_slice_of(const ipr__rnn *r, int slice, int slice
     return s;
 }
 
-/* Product of the slice's state rows: out (+)= a M. a has rows of all B; so has out, or the slice's alone. */
-IPR__FN void ipr__rnn_product(const ipr__rnn *r, const ipr__rnn_slice *s, const ipr__kern *k, const ipr__mat *m,
-                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, int whole,
-                              void *ws)
+/* Product of n rows in each half: out (+)= a M. a_half, out_half: rows from a half to the next. */
+IPR__FN void ipr__rnn_product(const ipr__rnn *r, ipr_index n, const ipr__kern *k, const ipr__mat *m, const ipr_real *a,
+                              ipr_index lda, ipr_index a_half, int acc, ipr_real *out, ipr_index ldo,
+                              ipr_index out_half, void *ws)
 {
-    const ipr_index n = s->hi - s->lo, to = whole ? s->lo : 0, half = whole ? r->Bx : n;
-    if (s->lo == 0 && n == r->Bx) ipr__mat_mul(k, m, r->B, a, lda, acc, out, ldo, ws);
+    if (r->dual && n == a_half && n == out_half) ipr__mat_mul(k, m, 2 * n, a, lda, acc, out, ldo, ws);
     else {
-        ipr__mat_mul(k, m, n, a + s->lo * lda, lda, acc, out + to * ldo, ldo, ws);
-        if (r->dual) ipr__mat_mul(k, m, n, a + (s->lo + r->Bx) * lda, lda, acc, out + (to + half) * ldo, ldo, ws);
+        ipr__mat_mul(k, m, n, a, lda, acc, out, ldo, ws);
+        if (r->dual) ipr__mat_mul(k, m, n, a + a_half * lda, lda, acc, out + out_half * ldo, ldo, ws);
     }
 }
 
-/* The next run of rows from `row` that are alike: in one half, all gated or none. Returns its end; the rows of
-   a slice end at hi in each half. */
-IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, const ipr__rnn_slice *s, ipr_index row)
+IPR__FN int ipr__rnn_gated_row(const ipr__rnn *r, int half, ipr_index row)
 {
-    const ipr_index end = s->hi + (row < r->Bx ? 0 : r->Bx);
-    return row < r->gate_from ? IPR__MIN(end, r->gate_from) : end;
+    return ipr__rnn_gated(r) && half * r->Bx + (r->perm ? r->perm[row] : row) >= r->gate_from;
+}
+
+/* The next run of rows from `row` that are alike: all gated or none. Returns its end, at most hi. */
+IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, int half, ipr_index row, ipr_index hi)
+{
+    const int gated = ipr__rnn_gated_row(r, half, row);
+    if (!ipr__rnn_gated(r)) return hi;
+    for (row++; row < hi && ipr__rnn_gated_row(r, half, row) == gated; row++) {}
+    return row;
 }
 
 /* ---- forward ---- */
@@ -5719,38 +5760,38 @@ IPR__FN void ipr__rnn_project(void *arg, int item, int worker)
 {
     const ipr__rnn_fwd *f = (const ipr__rnn_fwd *)arg;
     const ipr__rnn *r = f->r;
-    const ipr_index G = ipr__rnn_gates(r), rows = (f->t1 - f->t0) * r->Bx;
+    const ipr_index G = ipr__rnn_gates(r), first = ipr__rnn_off(r, f->t0), rows = ipr__rnn_off(r, f->t1) - first;
     const ipr_index lo = rows * item / f->slices, n = rows * (item + 1) / f->slices - lo;
-    const ipr_real *x = r->x + (f->t0 * r->Bx + lo) * r->I;
+    const ipr_real *x = r->x + (first + lo) * r->I;
     void *ws = ipr__ws(f->c, worker);
     ipr__mat_mul(f->k, &f->in[0], n, x, r->I, 0, f->xg + lo * G, G, ws);
     if (r->gru) ipr__mat_mul(f->k, &f->in[1], n, x, r->I, 0, f->xg + lo * G + r->H, G, ws);
 }
 
 /* One step of one run of rows. */
-IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row, ipr_index end, const ipr_real *hg)
+IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, int half, ipr_index row, ipr_index end,
+                              const ipr_real *hg)
 {
     const ipr__rnn *r = f->r;
-    const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
-    const ipr_index H = r->H, at = (t * r->B + row) * H, G = ipr__rnn_gates(r);
-    const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const int gated = ipr__rnn_gated_row(r, half, row), all = r->gru ? r->hs_all : r->cs_all;
+    const ipr_index H = r->H, at = ipr__rnn_at(r, t, half, row) * H, G = ipr__rnn_gates(r);
+    const ipr_real *h_prev = t ? r->hs : r->h0, *c_prev = r->gru ? NULL : t ? r->cs : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_step s;
     s.rows = end - row;
     s.hidden = H;
-    s.xg = f->xg + ((t - f->t0) * r->Bx + row % r->Bx) * G;
+    s.xg = f->xg + (ipr__rnn_off(r, t) - ipr__rnn_off(r, f->t0) + row) * G;
     s.hg = h_prev ? hg : r->zeros;
     s.ld_xg = G;
     s.ld_hg = h_prev ? G : 0;
     s.bias = f->bias;
     s.gates = r->keep ? r->gates + 4 * at : NULL;
-    s.c_prev = s.h_prev = prev ? prev + row * H : r->zeros;
+    s.c_prev = s.h_prev = prev ? prev + ipr__rnn_state(r, t && all, t - 1, half, row) * H : r->zeros;
     s.ld_prev = prev ? H : 0;
     s.c_gate = ipr__rnn_gk(r, t - 1, gated);
     s.gk = ipr__rnn_gk(r, t, gated);
-    s.c = r->gru ? NULL : r->cs + t * r->cs_step + row * H;
-    s.h = r->hs + t * r->hs_step + row * H;
+    s.c = r->gru ? NULL : r->cs + ipr__rnn_state(r, r->cs_all, t, half, row) * H;
+    s.h = r->hs + ipr__rnn_state(r, r->hs_all, t, half, row) * H;
     s.y = r->y && r->y != r->hs ? r->y + at : NULL;
     s.gate_out = r->gate_out ? r->gate_out + at : NULL;
     if (r->gru) f->k->gru_fwd(&s);
@@ -5761,16 +5802,18 @@ IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row,
 IPR__FN void ipr__rnn_fwd_tile(const ipr__rnn_fwd *f, const ipr__rnn_slice *s, ipr_index t, char *ws)
 {
     const ipr__rnn *r = f->r;
-    const ipr_real *h = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_index G = ipr__rnn_gates(r);
+    const ipr_real *h = t ? r->hs : r->h0;
+    const ipr_index G = ipr__rnn_gates(r), n = s->hi - s->lo, before = t && r->hs_all ? ipr__rnn_rows(r, t - 1) : r->Bx;
     ipr_real *hg = (ipr_real *)(void *)ws;
     ipr_index row, end;
     int half;
-    if (h) ipr__rnn_product(r, s, f->k, &f->rec, h, r->H, 0, hg, G, 0, ws + f->hg_bytes);
-    for (half = 0; half < (r->dual ? 2 : 1); half++)
-        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
-            end = ipr__rnn_alike(r, s, row);
-            ipr__rnn_fwd_run(f, t, row, end, hg);
+    if (h)
+        ipr__rnn_product(r, n, f->k, &f->rec, h + ipr__rnn_state(r, t && r->hs_all, t - 1, 0, s->lo) * r->H, r->H,
+                         before, 0, hg, G, n, ws + f->hg_bytes);
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = s->lo; row < s->hi; row = end) {
+            end = ipr__rnn_alike(r, half, row, s->hi);
+            ipr__rnn_fwd_run(f, t, half, row, end, hg);
             hg += (end - row) * G;
         }
 }
@@ -5779,12 +5822,14 @@ IPR__FN void ipr__rnn_fwd_tile(const ipr__rnn_fwd *f, const ipr__rnn_slice *s, i
 IPR__FN void ipr__rnn_steps(void *arg, int item, int worker)
 {
     const ipr__rnn_fwd *f = (const ipr__rnn_fwd *)arg;
-    const ipr__rnn_slice s = ipr__rnn_slice_of(f->r, item, f->slices);
+    const ipr__rnn *r = f->r;
+    const ipr__rnn_slice s = ipr__rnn_slice_of(r, item, f->slices);
     ipr_index t;
     for (t = f->t0; t < f->t1; t++) {
+        const ipr_index end = IPR__MIN(s.hi, ipr__rnn_rows(r, t));
         ipr__rnn_slice tile = s;
-        for (tile.lo = s.lo; tile.lo < s.hi; tile.lo = tile.hi) {
-            tile.hi = IPR__MIN(tile.lo + IPR__RNN_TILE, s.hi);
+        for (tile.lo = s.lo; tile.lo < end; tile.lo = tile.hi) {
+            tile.hi = IPR__MIN(tile.lo + IPR__RNN_TILE, end);
             ipr__rnn_fwd_tile(f, &tile, t, ipr__ws(f->c, worker));
         }
     }
@@ -5807,18 +5852,18 @@ IPR__FN void ipr__rnn_bias(const ipr__rnn *r, ipr_real *bias)
 /* Memory of a call. Without history the states live in y or in h_n and c_n. */
 IPR__FN int ipr__rnn_memory(ipr_ctx *c, ipr__rnn *r)
 {
-    const ipr_index H = r->H, n = r->B * H;
+    const ipr_index H = r->H, rows = ipr__rnn_off(r, r->T), halves = ipr__rnn_halves(r);
     r->gates = r->cs = NULL;
-    r->hs_step = n;
-    r->cs_step = r->keep ? n : 0;
+    r->hs_all = 1;
+    r->cs_all = r->keep;
     if (r->y && !ipr__rnn_gated(r)) r->hs = r->y;
-    else if (r->keep) r->hs = ipr__rnn_reals(c, r->T, r->B, H);
+    else if (r->keep) r->hs = ipr__rnn_reals(c, rows, halves, H);
     else {
         r->hs = r->h_n;
-        r->hs_step = 0;
+        r->hs_all = 0;
     }
-    if (!r->gru) r->cs = r->keep ? ipr__rnn_reals(c, r->T, r->B, H) : r->c_n;
-    if (r->keep) r->gates = ipr__rnn_reals(c, r->T, r->B, 4 * H);
+    if (!r->gru) r->cs = r->keep ? ipr__rnn_reals(c, rows, halves, H) : r->c_n;
+    if (r->keep) r->gates = ipr__rnn_reals(c, rows, halves, 4 * H);
     r->zeros = ipr__rnn_reals(c, 4, H, 1);
     if (!r->hs || !r->zeros || (!r->gru && !r->cs) || (r->keep && !r->gates)) return 0;
     ipr__zero(r->zeros, (size_t)(4 * H) * sizeof *r->zeros);
@@ -5828,36 +5873,40 @@ IPR__FN int ipr__rnn_memory(ipr_ctx *c, ipr__rnn *r)
 /* Last states to h_n and c_n. */
 IPR__FN void ipr__rnn_last(const ipr__rnn *r)
 {
-    const ipr_index n = r->B * r->H, H = r->H;
-    const ipr_real *c = r->cs ? r->cs + (r->T - 1) * r->cs_step : NULL;
+    const ipr_index H = r->H;
     ipr_index row, j;
-    if (r->hs != r->h_n) ipr__copy(r->h_n, r->hs + (r->T - 1) * r->hs_step, (size_t)n * sizeof(ipr_real));
-    for (row = 0; c && row < r->B; row++) {
-        const ipr_real *g = ipr__rnn_gk(r, r->T - 1, ipr__rnn_gated(r) && row >= r->gate_from);
-        for (j = 0; j < H; j++) r->c_n[row * H + j] = g ? (ipr_real)(c[row * H + j] * g[j]) : c[row * H + j];
-    }
+    int half;
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = 0; row < r->Bx; row++) {
+            const ipr_index t = (r->len ? r->len[row] : r->T) - 1, to = (half * r->Bx + row) * H;
+            const ipr_real *g = ipr__rnn_gk(r, t, ipr__rnn_gated_row(r, half, row));
+            const ipr_real *c = r->cs ? r->cs + ipr__rnn_state(r, r->cs_all, t, half, row) * H : NULL;
+            if (r->hs != r->h_n)
+                ipr__copy(r->h_n + to, r->hs + ipr__rnn_state(r, r->hs_all, t, half, row) * H,
+                          (size_t)H * sizeof(ipr_real));
+            for (j = 0; c && j < H; j++) r->c_n[to + j] = g ? (ipr_real)(c[j] * g[j]) : c[j];
+        }
 }
 
 /* Steps worked on at a time, of step_rows each: equal chunks of about `rows`, enough for an efficient product
    and few enough to stay in the cache. */
 IPR__FN ipr_index ipr__rnn_chunk(const ipr__rnn *r, ipr_index step_rows, ipr_index rows)
 {
-    const ipr_index chunks = IPR__MIN(r->T, IPR__MAX(1, r->T * step_rows / rows));
+    const ipr_index all = ipr__rnn_off(r, r->T) * (step_rows / r->Bx), chunks = IPR__MIN(r->T, IPR__MAX(1, all / rows));
     return (r->T + chunks - 1) / chunks;
 }
 
 IPR__FN int ipr__rnn_fwd_mats(ipr_ctx *c, ipr__rnn_fwd *f)
 {
     const ipr__rnn *r = f->r;
-    const ipr_index H = r->H, I = r->I, rows = r->T * r->Bx;
-    int ok = ipr__mat_make(c, &f->rec, r->T * r->B, r->w_hh, H, ipr__rnn_gates(r), 1, H);
+    const ipr_index H = r->H, I = r->I, rows = ipr__rnn_off(r, r->T);
+    int ok = ipr__mat_make(c, &f->rec, rows * ipr__rnn_halves(r), r->w_hh, H, ipr__rnn_gates(r), 1, H);
     if (!r->gru) return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih, I, 4 * H, 1, I);
     return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih + 2 * H * I, I, H, 1, I) &&
            ipr__mat_make(c, &f->in[1], rows, r->w_ih, I, 2 * H, 1, I);
 }
 
-/* 1 when done; 0 when memory is out (the context has the error). */
-IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r)
+IPR__FN int ipr__rnn_forward_rows(ipr_ctx *c, ipr__rnn *r)
 {
     const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, (ipr_index)IPR__RNN_TILE) * (r->dual ? 2 : 1);
     ipr__rnn_fwd f;
@@ -5896,38 +5945,36 @@ typedef struct ipr__rnn_bwd {
     ipr_real *dh, *dc;   /* gradients of the gated states [B,H] */
     ipr_real *dbias;     /* [4H] */
     ipr_real *dgk;       /* by step and group of rows [min(T,Tk), groups, H], or NULL */
+    ipr_real *before;    /* rows of different lengths: the states before each of the chunk's rows [steps,B,H] */
     ipr_index groups;
     int slices;
 } ipr__rnn_bwd;
 
 /* One step of one run of rows. */
-IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row, ipr_index end)
+IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, int half, ipr_index row, ipr_index end)
 {
     const ipr__rnn *r = b->r;
-    const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
-    const ipr_index H = r->H, at = (t * r->B + row) * H;
-    const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const int gated = ipr__rnn_gated_row(r, half, row);
+    const ipr_index H = r->H, at = ipr__rnn_at(r, t, half, row) * H, state = (half * r->Bx + row) * H;
+    const ipr_real *h_prev = t ? r->hs : r->h0, *c_prev = r->gru ? NULL : t ? r->cs : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_back s;
     s.rows = end - row;
     s.hidden = H;
     s.gates = r->gates + 4 * at;
-    s.dg = b->dg + 4 * ((t - b->t0) * r->B + row) * H;
+    s.dg = b->dg + 4 * (at - ipr__rnn_at(r, b->t0, 0, 0) * H);
     s.c = r->gru ? NULL : r->cs + at;
-    s.c_prev = s.h_prev = prev ? prev + row * H : r->zeros;
+    s.c_prev = s.h_prev = prev ? prev + ipr__rnn_state(r, t > 0, t - 1, half, row) * H : r->zeros;
     s.ld_prev = prev ? H : 0;
     s.c_gate = ipr__rnn_gk(r, t - 1, gated);
     s.gk = ipr__rnn_gk(r, t, gated);
     s.dy = b->g->y ? b->g->y + at : NULL;
     s.dgate_out = b->g->gate_out ? b->g->gate_out + at : NULL;
-    s.dh = b->dh + row * H;
-    s.dc = b->dc + row * H;
+    s.dh = b->dh + state;
+    s.dc = b->dc + state;
     s.dgk = NULL;
-    if (b->dgk && s.gk) {
-        const ipr_index half = row >= r->Bx;
-        s.dgk = b->dgk + (t * b->groups + half * ipr__rnn_groups(r) + (row - half * r->Bx) / ipr__rnn_group(r)) * H;
-    }
+    if (b->dgk && s.gk)
+        s.dgk = b->dgk + (t * b->groups + half * ipr__rnn_groups(r) + row / ipr__rnn_group(r)) * H;
     if (r->gru) b->k->gru_bwd(&s);
     else b->k->lstm_bwd(&s);
 }
@@ -5935,8 +5982,9 @@ IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row,
 /* Dual: both halves of a row used the same W_ih x, so their gradients there are summed. */
 IPR__FN void ipr__rnn_join(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_index t)
 {
-    const ipr_index n = 4 * b->r->H, half = b->r->Bx * n, at = (t - b->t0) * half + s->lo * n;
-    const ipr_real *d = b->dg + (t - b->t0) * half + at;
+    const ipr_index n = 4 * b->r->H, half = ipr__rnn_rows(b->r, t) * n;
+    const ipr_index step = (ipr__rnn_off(b->r, t) - ipr__rnn_off(b->r, b->t0)) * n, at = step + s->lo * n;
+    const ipr_real *d = b->dg + step + at;
     b->k->add((s->hi - s->lo) * n, d, d + half, b->dgx + at);
 }
 
@@ -5946,12 +5994,23 @@ IPR__FN void ipr__rnn_back_rows(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, 
     const ipr__rnn *r = b->r;
     ipr_index row, end;
     int half;
-    for (half = 0; half < (r->dual ? 2 : 1); half++)
-        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
-            end = ipr__rnn_alike(r, s, row);
-            ipr__rnn_bwd_run(b, t, row, end);
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = s->lo; row < s->hi; row = end) {
+            end = ipr__rnn_alike(r, half, row, s->hi);
+            ipr__rnn_bwd_run(b, t, half, row, end);
         }
     if (r->dual) ipr__rnn_join(b, s, t);
+}
+
+/* Rows of different lengths: the states before step t beside the step's gradients, for one product over the chunk. */
+IPR__FN void ipr__rnn_before(const ipr__rnn_bwd *b, ipr_index t, ipr_index lo, ipr_index n)
+{
+    const ipr__rnn *r = b->r;
+    const ipr_index H = r->H;
+    int half;
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        ipr__copy(b->before + (ipr__rnn_at(r, t, half, lo) - ipr__rnn_at(r, b->t0, 0, 0)) * H,
+                  r->hs + ipr__rnn_at(r, t - 1, half, lo) * H, (size_t)(n * H) * sizeof(ipr_real));
 }
 
 /* The chunk's steps for one slice of rows, last step first. Group by group where sums over groups or halves
@@ -5964,14 +6023,19 @@ IPR__FN void ipr__rnn_back_steps(void *arg, int item, int worker)
     const ipr_index step = b->dgk || r->dual ? ipr__rnn_group(r) : r->Bx;
     ipr_index t;
     for (t = b->t1 - 1; t >= b->t0; t--) {
-        const ipr_real *dg = b->dg + 4 * r->H * r->B * (t - b->t0) + (r->gru ? r->H : 0);
+        const ipr_index H = r->H, rows = ipr__rnn_rows(r, t), end = IPR__MIN(s.hi, rows);
+        const ipr_real *dg =
+            b->dg + 4 * H * (ipr__rnn_at(r, t, 0, s.lo) - ipr__rnn_at(r, b->t0, 0, 0)) + (r->gru ? H : 0);
         ipr__rnn_slice part = s;
-        for (part.lo = s.lo; part.lo < s.hi; part.lo = part.hi) {
-            part.hi = IPR__MIN(part.lo + step, s.hi);
+        if (end <= s.lo) continue;
+        for (part.lo = s.lo; part.lo < end; part.lo = part.hi) {
+            part.hi = IPR__MIN(part.lo + step, end);
             ipr__rnn_back_rows(b, &part, t);
         }
+        if (t > 0 && b->before) ipr__rnn_before(b, t, s.lo, end - s.lo);
         if (t > 0 || b->g->h0)
-            ipr__rnn_product(r, &s, b->k, &b->rec, dg, 4 * r->H, r->gru, b->dh, r->H, 1, ipr__ws(b->c, worker));
+            ipr__rnn_product(r, end - s.lo, b->k, &b->rec, dg, 4 * H, rows, r->gru, b->dh + s.lo * H, H, r->Bx,
+                             ipr__ws(b->c, worker));
     }
 }
 
@@ -5987,15 +6051,15 @@ IPR__FN void ipr__rnn_dw(const ipr__rnn_bwd *b, int item, void *ws, ipr_index m,
 IPR__FN void ipr__rnn_back_input(const ipr__rnn_bwd *b, int item, void *ws)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index H = r->H, I = r->I, rows = (b->t1 - b->t0) * r->Bx, ld = 4 * H;
-    const ipr_index lo = rows * item / b->slices, n = rows * (item + 1) / b->slices - lo;
-    const ipr_real *x = r->x + b->t0 * r->Bx * I, *dg = b->dgx + lo * ld;
+    const ipr_index H = r->H, I = r->I, begin = ipr__rnn_off(r, b->t0), rows = ipr__rnn_off(r, b->t1) - begin;
+    const ipr_index ld = 4 * H, lo = rows * item / b->slices, n = rows * (item + 1) / b->slices - lo;
+    const ipr_real *x = r->x + begin * I, *dg = b->dgx + lo * ld;
     if (b->g->w_ih && r->gru) {
         ipr__rnn_dw(b, item, ws, 2 * H, I, rows, b->dgx + H, ld, x, b->g->w_ih);
         ipr__rnn_dw(b, item, ws, H, I, rows, b->dgx, ld, x, b->g->w_ih + 2 * H * I);
     } else if (b->g->w_ih) ipr__rnn_dw(b, item, ws, 4 * H, I, rows, b->dgx, ld, x, b->g->w_ih);
     if (b->g->x) {
-        ipr_real *dx = b->g->x + (b->t0 * r->Bx + lo) * I;
+        ipr_real *dx = b->g->x + (begin + lo) * I;
         ipr__mat_mul(b->k, &b->in[0], n, dg, ld, 1, dx, I, ws);
         if (r->gru) ipr__mat_mul(b->k, &b->in[1], n, dg + H, ld, 1, dx, I, ws);
     }
@@ -6005,12 +6069,14 @@ IPR__FN void ipr__rnn_back_input(const ipr__rnn_bwd *b, int item, void *ws)
 IPR__FN void ipr__rnn_back_recurrent(const ipr__rnn_bwd *b, int item, void *ws)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index G = ipr__rnn_gates(r), ld = 4 * r->H, first = IPR__MAX(b->t0, 1);
+    const ipr_index G = ipr__rnn_gates(r), ld = 4 * r->H, first = IPR__MIN(IPR__MAX(b->t0, 1), b->t1);
+    const ipr_index at = ipr__rnn_at(r, b->t0, 0, 0), skip = ipr__rnn_off(r, first) * ipr__rnn_halves(r) - at;
+    const ipr_index rows = ipr__rnn_off(r, b->t1) * ipr__rnn_halves(r) - at - skip;
     const ipr_real *dg = b->dg + (r->gru ? r->H : 0);
     if (!b->g->w_hh) return;
-    if (b->t1 > first)
-        ipr__rnn_dw(b, item, ws, G, r->H, (b->t1 - first) * r->B, dg + (first - b->t0) * r->B * ld, ld,
-                    r->hs + (first - 1) * r->hs_step, b->g->w_hh);
+    if (rows > 0)
+        ipr__rnn_dw(b, item, ws, G, r->H, rows, dg + skip * ld, ld,
+                    b->before ? b->before + skip * r->H : r->hs + ipr__rnn_at(r, first - 1, 0, 0) * r->H, b->g->w_hh);
     if (b->t0 == 0 && r->h0) ipr__rnn_dw(b, item, ws, G, r->H, r->B, dg, ld, r->h0, b->g->w_hh);
 }
 
@@ -6024,7 +6090,8 @@ IPR__FN void ipr__rnn_back_sums(void *arg, int item, int worker)
     ipr__rnn_back_recurrent(b, item, ws);
     ipr__rnn_back_input(b, item, ws);
     if (hi > lo && (b->g->b_ih || b->g->b_hh))
-        b->k->col_sum((b->t1 - b->t0) * r->B, hi - lo, b->dg + lo, n, 1, b->dbias + lo);
+        b->k->col_sum((ipr__rnn_off(r, b->t1) - ipr__rnn_off(r, b->t0)) * ipr__rnn_halves(r), hi - lo, b->dg + lo, n, 1,
+                      b->dbias + lo);
 }
 
 /* Column sums of the gate gradients to the biases; GRU: b_hn has a block of its own. */
@@ -6053,8 +6120,8 @@ IPR__FN ipr_real *ipr__rnn_start(ipr_ctx *c, const ipr_real *from, ipr_index n)
 IPR__FN int ipr__rnn_bwd_mats(ipr_ctx *c, ipr__rnn_bwd *b)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index H = r->H, I = r->I, rows = r->T * r->Bx;
-    int ok = ipr__mat_make(c, &b->rec, r->T * r->B, r->w_hh, ipr__rnn_gates(r), H, H, 1);
+    const ipr_index H = r->H, I = r->I, rows = ipr__rnn_off(r, r->T);
+    int ok = ipr__mat_make(c, &b->rec, rows * ipr__rnn_halves(r), r->w_hh, ipr__rnn_gates(r), H, H, 1);
     if (!b->g->x) return ok;
     if (!r->gru) return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih, 4 * H, I, I, 1);
     return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih + 2 * H * I, H, I, I, 1) &&
@@ -6067,20 +6134,21 @@ IPR__FN int ipr__rnn_bwd_memory(ipr_ctx *c, ipr__rnn_bwd *b, ipr_index chunk)
     const ipr__rnn *r = b->r;
     const ipr_index H = r->H, G = ipr__rnn_gates(r), n = r->B * H, gated = IPR__MIN(r->T, r->Tk);
     const ipr_index widest = IPR__MAX(r->I, G), longest = IPR__MAX(chunk * r->B, G);
-    b->groups = ipr__rnn_groups(r) * (r->dual ? 2 : 1);
+    b->groups = ipr__rnn_groups(r) * ipr__rnn_halves(r);
     b->dh = ipr__rnn_start(c, b->g->h_n, n);
     b->dc = ipr__rnn_start(c, b->g->c_n, n);
     b->dbias = ipr__rnn_start(c, NULL, 4 * H);
     b->dg = b->dgx = ipr__rnn_reals(c, chunk, r->B, 4 * H);
     if (r->dual) b->dgx = ipr__rnn_reals(c, chunk, r->Bx, 4 * H);
-    b->dgk = NULL;
+    b->dgk = b->before = NULL;
+    if (r->off && b->g->w_hh && !(b->before = ipr__rnn_reals(c, chunk, r->B, H))) return 0;
     if (b->g->gk && ipr__rnn_gated(r) && !(b->dgk = ipr__rnn_start(c, NULL, gated * b->groups * H))) return 0;
     return b->dh && b->dc && b->dbias && b->dg && b->dgx && ipr__rnn_bwd_mats(c, b) &&
            ipr__scratch(c, c->kern->gemm_ws(longest, widest, longest));
 }
 
-/* 1 when done; 0 when memory is out. The chunks depend on shapes alone, for they are blocks of the sums. */
-IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
+/* The chunks depend on shapes alone, for they are blocks of the sums. */
+IPR__FN int ipr__rnn_backward_rows(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
 {
     const ipr_index H = r->H, chunk = ipr__rnn_chunk(r, r->B, 256), gated = IPR__MIN(r->T, r->Tk);
     ipr__rnn_bwd b;
@@ -6100,6 +6168,126 @@ IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grad
     for (t = 0; b.dgk && t < gated; t++) b.k->col_sum(b.groups, H, b.dgk + t * b.groups * H, H, 1, g->gk + t * H);
     if (g->h0) b.k->add(r->B * H, b.dh, g->h0, g->h0);
     if (g->c0) b.k->add(r->B * H, b.dc, g->c0, g->c0);
+    return 1;
+}
+
+/* ---- rows of different lengths, and from the last step to the first ----
+   Rows are put in order of length and their steps one behind the other without gaps, in the order in which they are
+   read; the work above is done on that; and results are put back. What a row gives is independent of its
+   neighbours, and of a batch of one nothing but its own steps is ever seen: padding cannot change a bit. */
+
+/* Fills off, len, perm and the longest T from the lengths (NULL: all of r->T). 0: no memory. */
+IPR__FN int ipr__rnn_order(ipr_ctx *c, ipr__rnn *r, const int32_t *lengths)
+{
+    const ipr_index T = r->T, B = r->Bx;
+    ipr_index *off = (ipr_index *)ipr__arena_get(&c->step, (size_t)(T + 2) * sizeof *off);
+    ipr_index *next = (ipr_index *)ipr__arena_get(&c->step, (size_t)(T + 2) * sizeof *next);
+    ipr_index *len = (ipr_index *)ipr__arena_get(&c->step, (size_t)B * sizeof *len);
+    ipr_index *perm = (ipr_index *)ipr__arena_get(&c->step, (size_t)B * sizeof *perm);
+    ipr_index t, b;
+    if (!off || !next || !len || !perm) return 0;
+    for (t = 0; t <= T; t++) next[t] = 0;
+    for (b = 0; b < B; b++) next[lengths ? lengths[b] : T]++;
+    for (t = T, b = 0; t >= 0; t--) { /* next[t]: rows that are longer than t */
+        const ipr_index here = next[t];
+        next[t] = b;
+        b += here;
+    }
+    for (t = 0, off[0] = 0; t < T && next[t]; t++) off[t + 1] = off[t] + next[t];
+    r->full = T;
+    r->T = t;
+    for (b = 0; b < B; b++) {
+        t = lengths ? lengths[b] : T;
+        perm[next[t]] = b;
+        len[next[t]++] = t;
+    }
+    r->off = off;
+    r->len = len;
+    r->perm = perm;
+    return 1;
+}
+
+enum { IPR__RNN_IN = 0, IPR__RNN_OUT = 1 };
+
+/* Copies rows of `width` between the caller's array and ours. steps: [full, halves Bx] and in the order of r->off;
+   turned: at their own step, else in order of work. Not steps: [halves Bx]. */
+IPR__FN void ipr__rnn_move(const ipr__rnn *r, int way, ipr_real *theirs, ipr_real *ours, ipr_index width, int halves,
+                           int steps, int turned)
+{
+    const size_t bytes = (size_t)width * sizeof(ipr_real);
+    ipr_index t, row;
+    int half;
+    for (t = 0; t < (steps ? r->T : 1); t++)
+        for (half = 0; half < halves; half++)
+            for (row = 0; row < (steps ? ipr__rnn_rows(r, t) : r->Bx); row++) {
+                const ipr_index step = !steps ? 0 : turned && r->reverse ? r->len[row] - 1 - t : t;
+                ipr_real *a = theirs + ((step * halves + half) * r->Bx + r->perm[row]) * width;
+                ipr_real *b = ours;
+                ours += width;
+                if (way == IPR__RNN_IN) ipr__copy(b, a, bytes);
+                else ipr__copy(a, b, bytes);
+            }
+}
+
+/* Ours of theirs: memory, and what is there when way is IN. NULL stays NULL; *ok: 0 when memory is out. */
+IPR__FN ipr_real *ipr__rnn_ours(ipr_ctx *c, const ipr__rnn *r, int way, const ipr_real *theirs, ipr_index width,
+                                int halves, int steps, int turned, int *ok)
+{
+    ipr_real *d;
+    if (!theirs || !*ok) return NULL;
+    d = ipr__rnn_reals(c, steps ? ipr__rnn_off(r, r->T) : r->Bx, halves, width);
+    if (!d) *ok = 0;
+    else if (way == IPR__RNN_IN) ipr__rnn_move(r, way, (ipr_real *)(uintptr_t)theirs, d, width, halves, steps, turned);
+    return d;
+}
+
+/* 1 when done; 0 when memory is out (the context has the error). lengths [Bx] of 1..T; NULL: all T. */
+IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r, const int32_t *lengths)
+{
+    const ipr__rnn their = *r;
+    const int halves = ipr__rnn_halves(r);
+    const ipr_index H = r->H, padded = r->T * r->B;
+    int ok = 1;
+    if (!lengths && !r->reverse) return ipr__rnn_forward_rows(c, r);
+    if (!ipr__rnn_order(c, r, lengths)) return 0;
+    r->x = ipr__rnn_ours(c, r, IPR__RNN_IN, r->x, r->I, 1, 1, 1, &ok);
+    r->h0 = ipr__rnn_ours(c, r, IPR__RNN_IN, r->h0, H, halves, 0, 0, &ok);
+    r->c0 = ipr__rnn_ours(c, r, IPR__RNN_IN, r->c0, H, halves, 0, 0, &ok);
+    r->h_n = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->h_n, H, halves, 0, 0, &ok);
+    r->c_n = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->c_n, H, halves, 0, 0, &ok);
+    r->y = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->y, H, halves, 1, 1, &ok);
+    r->gate_out = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->gate_out, H, halves, 1, 0, &ok);
+    if (!ok || !ipr__rnn_forward_rows(c, r)) return 0;
+    if (their.y && ipr__rnn_off(r, r->T) * halves < padded)
+        ipr__zero(their.y, (size_t)(padded * H) * sizeof(ipr_real));
+    if (their.gate_out && ipr__rnn_off(r, r->T) * halves < padded)
+        ipr__zero(their.gate_out, (size_t)(padded * H) * sizeof(ipr_real));
+    ipr__rnn_move(r, IPR__RNN_OUT, their.h_n, r->h_n, H, halves, 0, 0);
+    if (r->c_n) ipr__rnn_move(r, IPR__RNN_OUT, their.c_n, r->c_n, H, halves, 0, 0);
+    if (r->y) ipr__rnn_move(r, IPR__RNN_OUT, their.y, r->y, H, halves, 1, 1);
+    if (r->gate_out) ipr__rnn_move(r, IPR__RNN_OUT, their.gate_out, r->gate_out, H, halves, 1, 0);
+    return 1;
+}
+
+/* 1 when done; 0 when memory is out. What is added to comes along, so that its sums are those of the row alone. */
+IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
+{
+    const int halves = ipr__rnn_halves(r);
+    const ipr_index H = r->H;
+    ipr__rnn_grads o = *g;
+    int ok = 1;
+    if (!r->off) return ipr__rnn_backward_rows(c, r, g);
+    o.x = ipr__rnn_ours(c, r, IPR__RNN_IN, g->x, r->I, 1, 1, 1, &ok);
+    o.h0 = ipr__rnn_ours(c, r, IPR__RNN_IN, g->h0, H, halves, 0, 0, &ok);
+    o.c0 = ipr__rnn_ours(c, r, IPR__RNN_IN, g->c0, H, halves, 0, 0, &ok);
+    o.h_n = ipr__rnn_ours(c, r, IPR__RNN_IN, g->h_n, H, halves, 0, 0, &ok);
+    o.c_n = ipr__rnn_ours(c, r, IPR__RNN_IN, g->c_n, H, halves, 0, 0, &ok);
+    o.y = ipr__rnn_ours(c, r, IPR__RNN_IN, g->y, H, halves, 1, 1, &ok);
+    o.gate_out = ipr__rnn_ours(c, r, IPR__RNN_IN, g->gate_out, H, halves, 1, 0, &ok);
+    if (!ok || !ipr__rnn_backward_rows(c, r, &o)) return 0;
+    if (g->x) ipr__rnn_move(r, IPR__RNN_OUT, g->x, o.x, r->I, 1, 1, 1);
+    if (g->h0) ipr__rnn_move(r, IPR__RNN_OUT, g->h0, o.h0, H, halves, 0, 0);
+    if (g->c0) ipr__rnn_move(r, IPR__RNN_OUT, g->c0, o.c0, H, halves, 0, 0);
     return 1;
 }
 #endif /* IPR_FLOOR_MAX >= 2, IPR_NO_RNN */
@@ -8117,10 +8305,37 @@ IPR__FN int ipr__rnn_bind(ipr_ctx *c, ipr__rnn *r, const ipr_rnn_in *d, ipr_tens
     return 1;
 }
 
+/* The lengths' numbers to *lengths, NULL when all are T; 0 on error or poison. */
+IPR__FN int ipr__rnn_lengths(ipr_ctx *c, const char *fn, const ipr_tensor *t, const ipr__rnn *r,
+                             const int32_t **lengths)
+{
+    ipr_index b, full = 0;
+    char s[96];
+    if (!ipr__in_i32(c, fn, "lengths", t)) return 0;
+    if (t->rank != 1 || t->dim[0] != r->Bx) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "lengths is %s, expected %I, one for each row of x", ipr__shape(t, s),
+                        r->Bx);
+        return 0;
+    }
+    t = ipr__contig(c, (ipr_tensor *)(uintptr_t)t);
+    if (ipr_is_poison(t)) return 0;
+    for (b = 0; b < r->Bx; b++) {
+        const int32_t n = ipr__rdi(t)[b];
+        if (n < 1 || n > r->T) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "length %d of row %I; 1..%I steps", (int)n, b, r->T);
+            return 0;
+        }
+        full += n == r->T;
+    }
+    *lengths = full == r->Bx ? NULL : ipr__rdi(t);
+    return 1;
+}
+
 /* The call itself; 0 on error or poison. */
 IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *d, ipr_tensor **in, ipr_tensor **out)
 {
     ipr__rnn r = IPR_ZERO;
+    const int32_t *lengths = NULL;
     ipr__node *n;
     int i;
     in[IPR__RNN_X] = d->x;
@@ -8132,14 +8347,16 @@ IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *
     in[IPR__RNN_B_HH] = d->b_hh;
     in[IPR__RNN_GATE] = d->gate;
     r.gru = op == IPR_OP_GRU;
+    r.reverse = d->reverse != 0;
     if (!ipr__rnn_given(c, fn, in) || ipr__rnn_shapes(c, fn, in, d, &r) != IPR_OK) return 0;
+    if (d->lengths && !ipr__rnn_lengths(c, fn, d->lengths, &r, &lengths)) return 0;
     for (i = 0; i < IPR__RNN_NIN; i++)
         if (in[i]) {
             in[i] = ipr__contig(c, in[i]);
             if (ipr_is_poison(in[i])) return 0;
         }
     r.keep = ipr__recording(c, in, IPR__RNN_NIN);
-    if (!ipr__rnn_bind(c, &r, d, in, out) || !ipr__rnn_forward(c, &r)) return 0;
+    if (!ipr__rnn_bind(c, &r, d, in, out) || !ipr__rnn_forward(c, &r, lengths)) return 0;
     if (!r.keep) return 1;
     n = ipr__record(c, op, IPR__RNN_NIN, in, IPR__RNN_NOUT, out, sizeof r);
     if (n) ipr__copy(n->aux, &r, sizeof r);
