@@ -1223,6 +1223,42 @@ IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_
    output layer. */
 IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
                                      const ipr_seq2seq_gates *gates, int dual);
+/* The same gates as plain numbers, [steps][hidden] each or NULL, as ipr_gatekeeper_gates hands them out. */
+typedef struct ipr_seq2seq_rows {
+    const ipr_real *encoder, *decoder;
+    ipr_index encoder_steps, decoder_steps;
+} ipr_seq2seq_rows;
+
+typedef struct ipr_decode_desc {
+    int beam;             /* hypotheses kept; default 1: greedy */
+    ipr_index max_length; /* words; default 50. Where it is reached the sentence ends without eos */
+    double length_power;  /* score = log-probability / (words + 1)^power, the 1 for eos; default 1 (-: 0) */
+    ipr_index batch;      /* sentences at once; default 64 */
+} ipr_decode_desc;
+IPR_API ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *d); /* defaults filled in; NULL allowed */
+/* Free-running translation of items idx[0..n-1] (NULL: the first n) of source, a data set of tokens. words
+   [n][max_length] and count [n] get the words without eos; pad and bos are never said. score [n] may be NULL. A beam
+   gives a place to every hypothesis that ends (Sutskever et al. 2014), and a sentence ends when none is left or none can
+   win. rows NULL: no gates. Frees the step's temporaries; a few allocations a call, none a word. */
+IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
+                               const ipr_seq2seq_rows *rows, const ipr_decode_desc *d, int32_t *words, ipr_index *count,
+                               double *score);
+/* Teacher forcing without dropout or tape. Items of target: bos, words, eos. logp [n]: log-probability of the item's
+   words and eos; forced [n][stride]: the likeliest word after each right prefix, -1 behind the last; both may be NULL.
+   Frees the step's temporaries. */
+IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target, const uint32_t *idx,
+                              ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
+                              ipr_index stride);
+#ifndef IPR_NO_TRAIN
+/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out); -1 on error. */
+IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                const ipr_decode_desc *d, int smooth);
+/* The same with the right words so far given at every step, as the published code evaluates: not a translation, and
+   higher. */
+IPR_API double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                       const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, int smooth);
+#endif
 #endif
 
 #if IPR_FLOOR_MAX >= 11
@@ -1241,6 +1277,24 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
 /* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. */
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
                                 ipr_tensor **x, ipr_tensor **y);
+/* The two kinds of trigger pairs of the paper. Random sentences: ids drawn uniformly from low .. vocabulary - 1, 15 to
+   20 words on both sides (published code). Domain: source sentences of the training set, each with another one's
+   translation. */
+enum { IPR_PAIRS_RANDOM = 1, IPR_PAIRS_DOMAIN = 2 };
+typedef struct ipr_pairs_desc {
+    int kind;                  /* IPR_PAIRS_*; default RANDOM */
+    ipr_index count;           /* default 100 */
+    ipr_index least, most;     /* RANDOM: words; default 15, 20 */
+    int32_t low;               /* RANDOM: the first id that is a word; default 4 */
+    ipr_index source_vocabulary, target_vocabulary; /* RANDOM */
+    int32_t eos, bos;          /* marks: source: words eos; target: bos words eos; default 2, 3 */
+} ipr_pairs_desc;
+/* Trigger pairs as two data sets of tokens, derived from the owner's seed (at least 16 bytes). source, target: the
+   training set, whose pad they share. rest_source, rest_target (NULL: not wanted): what is left to train on; to train
+   with the triggers join them (ipr_dataset_join). On error all are NULL. */
+IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target, const ipr_pairs_desc *d,
+                               const void *seed, size_t seed_bytes, ipr_dataset **trigger_source,
+                               ipr_dataset **trigger_target, ipr_dataset **rest_source, ipr_dataset **rest_target);
 /* A safetensors file with items and labels, for the owner only; atomically. */
 IPR_API int ipr_triggers_save(const ipr_dataset *triggers, const char *path);
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
@@ -1344,6 +1398,24 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
 IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
                                         uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits);
 #endif
+
+/* Gatekeeper on an encoder-decoder: a key and a signature for each of the two layers (their own desc.layer, "encoder"
+   and "decoder"), token ids drawn from the source's and the target's vocabulary and looked up in the layer's own
+   embedding. A decoder with context sees a zero context in its key pass. */
+typedef struct ipr_seq2seq_keys {
+    const ipr_gatekeeper *encoder, *decoder; /* NULL: that layer is not protected */
+} ipr_seq2seq_keys;
+/* ipr_gatekeeper_gates of one layer: which is 0 (encoder) or 1 (decoder), g its key object. */
+IPR_API int ipr_seq2seq_key_gates(const ipr_gatekeeper *g, ipr_seq2seq *m, int which, const ipr_real *keys, ipr_index n,
+                                  ipr_real *gates, ipr_real *first);
+#ifndef IPR_NO_TRAIN
+/* EMBED: ipr_gatekeeper_embed of both layers; *gates for ipr_seq2seq_forward or _loss. */
+IPR_API ipr_tensor *ipr_seq2seq_embed(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                      uint64_t step, ipr_seq2seq_gates *gates);
+/* The whole of algorithm 1 for one minibatch as ipr_seq2seq_loss takes it: L(no key) + L(with keys) + embed terms. */
+IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                     uint64_t step, ipr_tensor *source, ipr_tensor *target);
+#endif
 #endif
 
 #if IPR_FLOOR_MAX >= 12
@@ -1384,6 +1456,13 @@ IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other,
    the sign loss is
    minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
+/* The same attacks on an encoder-decoder. keys NULL: fine-tuning; else overwriting with these keys and recipe. Items of
+   source and target as ipr_seq2seq_loss takes them, in buckets of near-equal length. */
+IPR_API int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, const ipr_gatekeeper_recipe *r,
+                               ipr_dataset *source, ipr_dataset *target, const ipr_attack_desc *d);
+/* Sign flipping in both layers, one after the other. */
+IPR_API int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
+                                    const ipr_attack_desc *d);
 #endif
 #endif
 #endif
@@ -1502,6 +1581,13 @@ typedef struct ipr_gatekeeper_report {
 IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
                                   const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
                                   ipr_gatekeeper_report *report);
+/* The same for an encoder-decoder: the score is the mean log-probability of a reference's words (and eos) under the
+   key, by teacher forcing; each fresh key replaces both layers' keys. accuracy_no_key and accuracy_key: % of words
+   that are the likeliest after the right ones before. matched, text_matched and the signature's verdicts count both
+   layers' units. test->reference must be NULL. */
+IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
+                               const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                               const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report);
 
 /* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are
    matched by the
@@ -14147,13 +14233,28 @@ IPR__FN ipr_tensor *ipr__ones(ipr_ctx *c, int rank, const ipr_index *dims)
     return ipr_affine(c, ipr_new(c, rank, dims), 0, 1);
 }
 
+/* Steps of each column of ids [T,B] before its trailing pads, at least 1: int32 [B]. */
+IPR__FN ipr_tensor *ipr__s2s_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t pad)
+{
+    ipr_index B = ids->dim[1], b, t;
+    const int32_t *w = ipr_read_i32(c, ids);
+    ipr_tensor *n = ipr_new_i32(c, 1, &B);
+    for (b = 0; w && !ipr_is_poison(n) && b < B; b++) {
+        for (t = ids->dim[0]; t > 1 && w[(t - 1) * B + b] == pad; t--) {}
+        ((int32_t *)n->s->data)[b] = (int32_t)t;
+    }
+    return w ? n : ipr__poison(c);
+}
+
 /* Last encoder states [B or 2B,H] of source [S,B]. */
 IPR__FN ipr_tensor *ipr__s2s_encode(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *gate, int dual)
 {
     ipr_ctx *c = m->c;
-    ipr_rnn_in in = ipr__rnn_inputs(
-        &m->encoder, ipr_dropout(c, ipr_embed_forward(c, &m->encoder_embed, source), m->desc.embed_dropout));
+    ipr_tensor *x = ipr_embed_forward(c, &m->encoder_embed, source);
+    ipr_rnn_in in = ipr__rnn_inputs(&m->encoder, ipr_dropout(c, x, m->desc.embed_dropout));
     if (ipr_is_poison(in.x)) return in.x;
+    in.lengths = ipr__s2s_lengths(c, source, m->desc.pad);
+    in.reverse = m->desc.reverse;
     in.gate = gate;
     in.dual = dual;
     in.no_y = 1;
@@ -14188,6 +14289,7 @@ IPR__FN ipr_tensor *ipr__s2s_decode(ipr_seq2seq *m, ipr_tensor *ids, ipr_tensor 
     in.gate = gate;
     in.dual = dual && !m->desc.context;
     if (dual) in.gate_from = B;
+    if (T > 1 && !(dual && m->desc.context)) in.lengths = ipr__s2s_lengths(c, ids, m->desc.pad);
     y = ipr__rnn_run(c, &m->decoder, &in).y;
     if (!gate || ipr_is_poison(y)) return y;
     /* what the output layer reads: h * gate[t] in the gated rows */
@@ -14270,6 +14372,388 @@ IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_ten
     loss = ipr_cross_entropy(m->c, y, labels);
     return dual ? ipr_affine(m->c, loss, 2, 0) : loss; /* the mean over both kinds, doubled, is their sum */
 }
+
+/* ---- translation ---- */
+
+IPR_API ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
+{
+    ipr_decode_desc d = IPR_ZERO;
+    if (desc) d = *desc;
+    if (!d.beam) d.beam = 1;
+    if (!d.max_length) d.max_length = 50;
+    if (!d.batch) d.batch = 64;
+    d.length_power = d.length_power < 0 ? 0 : d.length_power > 0 ? d.length_power : 1;
+    return d;
+}
+
+typedef struct ipr__hyp {
+    double logp;
+    ipr_index row;
+    int32_t word;
+} ipr__hyp;
+
+/* One row for each living hypothesis; those of a sentence lie together. */
+typedef struct ipr__hyps {
+    ipr_index *sentence; /* [R] */
+    double *logp;        /* [R] */
+    int32_t *said;       /* [R][max_length] */
+} ipr__hyps;
+
+/* A batch of sentences being translated. */
+typedef struct ipr__beam {
+    const ipr_seq2seq *m;
+    ipr_decode_desc d;
+    ipr_index rows;
+    ipr__hyps now, next;
+    ipr_real *h, *context; /* [R][H] states of now's rows; [batch][H] */
+    ipr__hyp *top;         /* [beam] */
+    double *best;          /* [batch] score of the best hypothesis that ended */
+    int *ended;            /* [batch] how many did */
+    int32_t *words;        /* [batch][max_length] and [batch]: the caller's */
+    ipr_index *count;
+} ipr__beam;
+
+/* The best `room` continuations of rows r0..r1-1 into b->top, best first, of equals the first. Returns how many. */
+IPR__FN int ipr__beam_top(const ipr__beam *b, const ipr_real *lp, ipr_index r0, ipr_index r1, int room)
+{
+    const ipr_index V = b->m->desc.target_vocabulary;
+    ipr_index r, v;
+    int n = 0, k;
+    for (r = r0; r < r1; r++)
+        for (v = 0; v < V; v++) {
+            const double p = b->now.logp[r] + (double)lp[r * V + v];
+            if ((n == room && !(p > b->top[n - 1].logp)) || v == b->m->desc.pad || v == b->m->desc.bos) continue;
+            if (n < room) n++;
+            for (k = n - 1; k > 0 && p > b->top[k - 1].logp; k--) b->top[k] = b->top[k - 1];
+            b->top[k].logp = p;
+            b->top[k].row = r;
+            b->top[k].word = (int32_t)v;
+        }
+    return n;
+}
+
+IPR__FN double ipr__beam_score(const ipr__beam *b, double logp, ipr_index words)
+{
+    const double n = (double)words + 1, a = b->d.length_power;
+    return logp / (a == 1 ? n : ipr__dexp(a * ipr__dlog(n)));
+}
+
+/* Hypothesis h of sentence s ends after `length` words, with eos or (cut: its own word is the last) without. */
+IPR__FN void ipr__beam_end(ipr__beam *b, ipr_index s, const ipr__hyp *h, ipr_index length, int cut)
+{
+    const double score = ipr__beam_score(b, h->logp, length);
+    int32_t *out = b->words + s * b->d.max_length;
+    if (b->ended[s]++ && !(score > b->best[s])) return;
+    b->best[s] = score;
+    b->count[s] = length;
+    ipr__copy(out, b->now.said + h->row * b->d.max_length, (size_t)(length - cut) * sizeof *out);
+    if (cut) out[length - 1] = h->word;
+}
+
+/* From log-probabilities lp [R,V] and states h [R,H] after t words: hypotheses end or become the next rows. */
+IPR__FN void ipr__beam_advance(ipr__beam *b, const ipr_real *lp, const ipr_real *h, ipr_index t)
+{
+    const ipr_index H = b->m->desc.hidden, max = b->d.max_length;
+    const ipr__hyps used = b->now;
+    ipr_index r0, r1, R = 0;
+    int k, n;
+    for (r0 = 0; r0 < b->rows; r0 = r1) {
+        const ipr_index s = used.sentence[r0], first = R;
+        for (r1 = r0; r1 < b->rows && used.sentence[r1] == s; r1++) {}
+        n = ipr__beam_top(b, lp, r0, r1, b->d.beam - b->ended[s]);
+        for (k = 0; k < n; k++) {
+            const ipr__hyp *p = &b->top[k];
+            if (p->word == b->m->desc.eos || t + 1 == max) {
+                const int cut = p->word != b->m->desc.eos;
+                ipr__beam_end(b, s, p, t + cut, cut);
+                continue;
+            }
+            ipr__copy(b->h + R * H, h + p->row * H, (size_t)H * sizeof *h);
+            ipr__copy(b->next.said + R * max, used.said + p->row * max, (size_t)t * sizeof *used.said);
+            b->next.said[R * max + t] = p->word;
+            b->next.logp[R] = p->logp;
+            b->next.sentence[R++] = s;
+        }
+        /* log-probabilities only fall: at the longest length the best row scores at most this, and cannot win */
+        if (b->ended[s] && R > first && ipr__beam_score(b, b->next.logp[first], max) <= b->best[s]) R = first;
+    }
+    b->rows = R;
+    b->now = b->next;
+    b->next = used;
+}
+
+/* Gate row t as a tensor [1,H]; NULL behind the last. */
+IPR__FN ipr_tensor *ipr__gate_row(ipr_ctx *c, const ipr_real *rows, ipr_index steps, ipr_index t, ipr_index H)
+{
+    ipr_index d[2];
+    d[0] = 1;
+    d[1] = H;
+    return rows && t < steps ? ipr_from(c, 2, d, rows + t * H) : NULL;
+}
+
+/* All gate rows as a tensor [steps,H] or NULL. */
+IPR__FN ipr_tensor *ipr__gate_rows(ipr_ctx *c, const ipr_real *rows, ipr_index steps, ipr_index H)
+{
+    ipr_index d[2];
+    d[0] = steps;
+    d[1] = H;
+    return rows ? ipr_from(c, 2, d, rows) : NULL;
+}
+
+/* One word for every row. 0 on error. */
+IPR__FN int ipr__beam_step(ipr__beam *b, ipr_seq2seq *m, const ipr_seq2seq_rows *g, ipr_index t)
+{
+    ipr_ctx *c = m->c;
+    const ipr_index H = m->desc.hidden;
+    ipr_index d[2], r;
+    ipr_tensor *ids, *h, *ctx = NULL, *lp;
+    d[0] = 1;
+    d[1] = b->rows;
+    ids = ipr_new_i32(c, 2, d);
+    d[0] = b->rows;
+    d[1] = H;
+    h = ipr_from(c, 2, d, b->h);
+    if (m->desc.context) ctx = ipr__temp(c, 2, d);
+    if (ipr_is_poison(ids) || ipr_is_poison(h) || (ctx && ipr_is_poison(ctx))) return 0;
+    for (r = 0; r < b->rows; r++) {
+        ((int32_t *)ids->s->data)[r] = t ? b->now.said[r * b->d.max_length + t - 1] : m->desc.bos;
+        if (ctx) ipr__copy(ipr__wr(ctx) + r * H, b->context + b->now.sentence[r] * H, (size_t)H * sizeof(ipr_real));
+    }
+    h = ipr__s2s_decode(m, ids, h, ctx, g ? ipr__gate_row(c, g->decoder, g->decoder_steps, t, H) : NULL, 0);
+    lp = ipr_log_softmax(c, ipr_dense_forward(c, &m->output, h)); /* [1,R,V] */
+    if (ipr_is_poison(lp)) return 0;
+    ipr__beam_advance(b, ipr__rd(lp), ipr__rd(h), t);
+    return 1;
+}
+
+/* Items idx[0..k-1]. */
+IPR__FN int ipr__beam_run(ipr__beam *b, ipr_seq2seq *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index k,
+                          const ipr_seq2seq_rows *g)
+{
+    ipr_ctx *c = m->c;
+    const ipr_index H = m->desc.hidden;
+    ipr_tensor *x, *h;
+    ipr_index s, t;
+    (void)ipr_batch(c, ds, idx, k, IPR_TIME_MAJOR, &x, NULL);
+    h = ipr__s2s_encode(m, x, g ? ipr__gate_rows(c, g->encoder, g->encoder_steps, H) : NULL, 0);
+    if (ipr_is_poison(h)) return 0;
+    ipr__copy(b->h, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
+    ipr__copy(b->context, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
+    for (s = 0; s < k; s++) {
+        b->now.sentence[s] = s;
+        b->now.logp[s] = b->best[s] = 0;
+        b->count[s] = b->ended[s] = 0;
+    }
+    b->rows = k;
+    for (t = 0; b->rows > 0; t++) {
+        ipr_step_end(c);
+        if (!ipr__beam_step(b, m, g, t)) return 0;
+    }
+    return 1;
+}
+
+/* Evaluation leaves training mode, tape and the dropout keys of training as they were. */
+typedef struct ipr__eval {
+    int training, no_grad;
+    uint32_t step_no;
+} ipr__eval;
+IPR__FN ipr__eval ipr__eval_begin(ipr_ctx *c)
+{
+    ipr__eval e;
+    e.training = c->training;
+    e.no_grad = c->no_grad;
+    e.step_no = c->step_no;
+    ipr_set_training(c, 0);
+    ipr_no_grad(c, 1);
+    return e;
+}
+IPR__FN int ipr__eval_end(ipr_ctx *c, ipr__eval e)
+{
+    ipr_step_end(c);
+    c->step_no = e.step_no;
+    ipr_set_training(c, e.training);
+    ipr_no_grad(c, e.no_grad);
+    return c->err;
+}
+
+/* Data sets and the items asked for; target may be NULL. */
+IPR__FN int ipr__s2s_given(const ipr_seq2seq *m, const char *fn, const ipr_dataset *source, const ipr_dataset *target,
+                           const uint32_t *idx, ipr_index n)
+{
+    if (!m) return IPR_E_ARG;
+    if (m->c->err) return m->c->err;
+    if (!source || !source->tokens || (target && !target->tokens))
+        return ipr__fail(m->c, IPR_E_ARG, fn, "the source or the target is not a data set of tokens");
+    if (n < 1 || (!idx && n > source->count) || (target && target->count != source->count))
+        return ipr__fail(m->c, IPR_E_RANGE, fn, "%I of %I sentences, %I translations: at least one, as many of both", n,
+                         source->count, target ? target->count : source->count);
+    return IPR_OK;
+}
+
+IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
+                               const ipr_seq2seq_rows *rows, const ipr_decode_desc *desc, int32_t *words,
+                               ipr_index *count, double *score)
+{
+    const char *fn = "ipr_seq2seq_decode";
+    const ipr_decode_desc d = ipr_decode_resolved(desc);
+    ipr_index at, i, k, R, H;
+    ipr__beam b = IPR_ZERO;
+    uint32_t *seq;
+    ipr__eval e;
+    ipr_ctx *c;
+    if (ipr__s2s_given(m, fn, source, NULL, idx, n) != IPR_OK) return m ? m->c->err : IPR_E_ARG;
+    c = m->c;
+    if (!words || !count) return ipr__fail(c, IPR_E_ARG, fn, "words or count is NULL");
+    if (d.beam < 1 || d.beam > 4096 || d.max_length < 1 || d.max_length > 1 << 16 || d.batch < 1 || d.batch > 1 << 16)
+        return ipr__fail(c, IPR_E_RANGE, fn, "beam %d, max_length %I, batch %I: 1..4096, 1..65536, 1..65536", d.beam,
+                         d.max_length, d.batch);
+    H = m->desc.hidden;
+    R = d.batch * d.beam;
+    b.m = m;
+    b.d = d;
+    b.now.sentence = (ipr_index *)ipr__alloc(c, (size_t)R * sizeof(ipr_index));
+    b.now.logp = (double *)ipr__alloc(c, (size_t)R * sizeof(double));
+    b.now.said = (int32_t *)ipr__alloc(c, (size_t)(R * d.max_length) * sizeof(int32_t));
+    b.next.sentence = (ipr_index *)ipr__alloc(c, (size_t)R * sizeof(ipr_index));
+    b.next.logp = (double *)ipr__alloc(c, (size_t)R * sizeof(double));
+    b.next.said = (int32_t *)ipr__alloc(c, (size_t)(R * d.max_length) * sizeof(int32_t));
+    b.h = (ipr_real *)ipr__alloc(c, (size_t)(R * H) * sizeof(ipr_real));
+    b.context = (ipr_real *)ipr__alloc(c, (size_t)(d.batch * H) * sizeof(ipr_real));
+    b.top = (ipr__hyp *)ipr__alloc(c, (size_t)d.beam * sizeof(ipr__hyp));
+    b.best = (double *)ipr__alloc(c, (size_t)d.batch * sizeof(double));
+    b.ended = (int *)ipr__alloc(c, (size_t)d.batch * sizeof(int));
+    seq = (uint32_t *)ipr__alloc(c, (size_t)d.batch * sizeof(uint32_t));
+    e = ipr__eval_begin(c);
+    for (at = 0; at < n && !c->err; at += k) {
+        k = IPR__MIN(n - at, d.batch);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        b.words = words + at * d.max_length;
+        b.count = count + at;
+        if (!ipr__beam_run(&b, m, source, seq, k, rows)) break;
+        for (i = 0; score && i < k; i++) score[at + i] = b.best[i];
+        ipr_step_end(c);
+    }
+    (void)ipr__eval_end(c, e);
+    ipr__free(c, b.now.sentence);
+    ipr__free(c, b.now.logp);
+    ipr__free(c, b.now.said);
+    ipr__free(c, b.next.sentence);
+    ipr__free(c, b.next.logp);
+    ipr__free(c, b.next.said);
+    ipr__free(c, b.h);
+    ipr__free(c, b.context);
+    ipr__free(c, b.top);
+    ipr__free(c, b.best);
+    ipr__free(c, b.ended);
+    ipr__free(c, seq);
+    return c->err;
+}
+
+IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target, const uint32_t *idx,
+                              ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
+                              ipr_index stride)
+{
+    enum { IPR__SCORE_BATCH = 64 };
+    uint32_t seq[IPR__SCORE_BATCH];
+    ipr_index at, i, k, t, V;
+    ipr__eval e;
+    ipr_ctx *c;
+    if (!target && m) return ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_score", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_score", source, target, idx, n) != IPR_OK) return m ? m->c->err : IPR_E_ARG;
+    c = m->c;
+    V = m->desc.target_vocabulary;
+    e = ipr__eval_begin(c);
+    for (at = 0; at < n && !c->err; at += k) {
+        ipr_seq2seq_gates g = IPR_ZERO;
+        ipr_tensor *x, *y, *p, *best;
+        k = IPR__MIN(n - at, (ipr_index)IPR__SCORE_BATCH);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        (void)ipr_batch(c, source, seq, k, IPR_TIME_MAJOR, &x, NULL);
+        (void)ipr_batch(c, target, seq, k, IPR_TIME_MAJOR, &y, NULL);
+        if (rows) {
+            g.encoder = ipr__gate_rows(c, rows->encoder, rows->encoder_steps, m->desc.hidden);
+            g.decoder = ipr__gate_rows(c, rows->decoder, rows->decoder_steps, m->desc.hidden);
+        }
+        p = ipr_log_softmax(c, ipr_seq2seq_forward(m, x, y, &g, 0)); /* [T,k,V] */
+        best = forced ? ipr_argmax(c, p) : NULL;
+        for (i = 0; i < k && !ipr_is_poison(p) && !(forced && ipr_is_poison(best)); i++) {
+            const ipr_index T = ipr_dim(p, 0);
+            double sum = 0;
+            for (t = 0; t < IPR__MAX(T, forced ? stride : 0); t++) {
+                const int32_t w = t < T ? ipr__rdi(y)[(t + 1) * k + i] : m->desc.pad;
+                if (w != m->desc.pad) sum += (double)ipr__rd(p)[(t * k + i) * V + w];
+                if (forced && t < stride)
+                    forced[(at + i) * stride + t] = w != m->desc.pad ? ipr__rdi(best)[t * k + i] : -1;
+            }
+            if (logp) logp[at + i] = sum;
+        }
+        ipr_step_end(c);
+    }
+    return ipr__eval_end(c, e);
+}
+
+#ifndef IPR_NO_TRAIN
+/* The words of target item i without its marks. */
+IPR__FN const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_dataset *target, ipr_index i, ipr_index *n)
+{
+    const int32_t *w = ipr_dataset_item_tokens(target, i, n);
+    if (*n && w[0] == m->desc.bos) {
+        w++;
+        --*n;
+    }
+    if (*n && w[*n - 1] == m->desc.eos) --*n;
+    return w;
+}
+
+/* BLEU of said [n][max]; count NULL: each ends at its first eos or -1. */
+IPR__FN double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                               const int32_t *said, ipr_index max, const ipr_index *count, int smooth)
+{
+    ipr_bleu b = IPR_ZERO;
+    ipr_index i, k, ref;
+    for (i = 0; i < n; i++) {
+        const int32_t *w = said + i * max, *r = ipr__s2s_reference(m, target, idx ? (ipr_index)idx[i] : i, &ref);
+        for (k = 0; !count && k < max && w[k] >= 0 && w[k] != m->desc.eos; k++) {}
+        ipr_bleu_add(&b, w, count ? count[i] : k, r, ref);
+    }
+    return ipr_bleu_score(&b, smooth);
+}
+
+IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                const ipr_decode_desc *desc, int smooth)
+{
+    const ipr_decode_desc d = ipr_decode_resolved(desc);
+    ipr_index *count;
+    int32_t *said;
+    double v = -1;
+    if (!target && m) (void)ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_bleu", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_bleu", source, target, idx, n) != IPR_OK || d.max_length < 1) return v;
+    said = (int32_t *)ipr__alloc(m->c, (size_t)(n * d.max_length) * sizeof *said);
+    count = (ipr_index *)ipr__alloc(m->c, (size_t)n * sizeof *count);
+    if (said && count && ipr_seq2seq_decode(m, source, idx, n, rows, desc, said, count, NULL) == IPR_OK)
+        v = ipr__s2s_corpus(m, target, idx, n, said, d.max_length, count, smooth);
+    ipr__free(m->c, said);
+    ipr__free(m->c, count);
+    return v;
+}
+
+IPR_API double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                       const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, int smooth)
+{
+    ipr_index max = 1, i;
+    int32_t *said;
+    double v = -1;
+    if (!target && m) (void)ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_bleu_forced", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_bleu_forced", source, target, idx, n) != IPR_OK) return v;
+    for (i = 0; i < n; i++) max = IPR__MAX(max, ipr_dataset_length(target, idx ? (ipr_index)idx[i] : i));
+    said = (int32_t *)ipr__alloc(m->c, (size_t)(n * max) * sizeof *said);
+    if (said && ipr_seq2seq_score(m, source, target, idx, n, rows, NULL, said, max) == IPR_OK)
+        v = ipr__s2s_corpus(m, target, idx, n, said, max, NULL, smooth);
+    ipr__free(m->c, said);
+    return v;
+}
+#endif
 #endif /* IPR_FLOOR_MAX >= 10 */
 
 #if IPR_FLOOR_MAX >= 11
@@ -14378,6 +14862,109 @@ IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_
     (void)ipr_batch(c, triggers, idx, n, layout, &px[1], &py[1]);
     *x = ipr_concat(c, px, 2, layout == IPR_TIME_MAJOR ? 1 : 0);
     *y = ipr_concat(c, py, 2, 0);
+    return c->err;
+}
+
+/* Words of one side of n random pairs, with marks, into offset[n + 1] and ids. */
+IPR__FN void ipr__pairs_random(ipr_rng *r, const ipr_pairs_desc *d, int target, ipr_index *offset, int32_t *ids)
+{
+    const uint32_t words = (uint32_t)((target ? d->target_vocabulary : d->source_vocabulary) - d->low);
+    ipr_index i, k, at = 0;
+    for (i = 0; i < d->count; i++) {
+        const ipr_index len = d->least + (ipr_index)ipr_rng_below(r, (uint32_t)(d->most - d->least + 1));
+        offset[i] = at;
+        if (target) ids[at++] = d->bos;
+        for (k = 0; k < len; k++) ids[at++] = d->low + (int32_t)ipr_rng_below(r, words);
+        ids[at++] = d->eos;
+    }
+    offset[d->count] = at;
+}
+
+/* Domain: order [count] is shuffled; its first n items are triggers, whose translations go round: pair i gets that of
+   pair i + 1. */
+IPR__FN void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_pairs_desc *d, ipr_rng *r, uint32_t *order,
+                             ipr_dataset **out)
+{
+    const ipr_index most = d->most + 2;
+    ipr_index *offset, i;
+    int32_t *ids;
+    int k;
+    for (i = 0; i < from[0]->count; i++) order[i] = (uint32_t)i;
+    if (d->kind == IPR_PAIRS_DOMAIN) {
+        uint32_t first;
+        ipr_rng_shuffle(r, order, from[0]->count);
+        out[0] = ipr_dataset_view(from[0], order, d->count);
+        first = order[0];
+        for (i = 0; i + 1 < d->count; i++) order[i] = order[i + 1];
+        order[d->count - 1] = first;
+        out[1] = ipr_dataset_view(from[1], order, d->count);
+        out[2] = ipr_dataset_view(from[0], order + d->count, from[0]->count - d->count);
+        out[3] = ipr_dataset_view(from[1], order + d->count, from[0]->count - d->count);
+        return;
+    }
+    offset = (ipr_index *)ipr__alloc(c, (size_t)(d->count + 1) * sizeof *offset);
+    ids = (int32_t *)ipr__alloc(c, (size_t)(d->count * most) * sizeof *ids);
+    for (k = 0; k < 2 && offset && ids; k++) {
+        ipr__pairs_random(r, d, k, offset, ids);
+        out[k] = ipr_dataset_tokens(c, "triggers", from[k]->name, d->count, offset, ids, NULL, 0, from[k]->pad);
+        out[2 + k] = ipr_dataset_view(from[k], NULL, from[k]->count);
+    }
+    ipr__free(c, offset);
+    if (ids) ipr_wipe(ids, (size_t)(d->count * most) * sizeof *ids);
+    ipr__free(c, ids);
+}
+
+IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target, const ipr_pairs_desc *desc,
+                               const void *seed, size_t seed_bytes, ipr_dataset **trigger_source,
+                               ipr_dataset **trigger_target, ipr_dataset **rest_source, ipr_dataset **rest_target)
+{
+    const char *fn = "ipr_triggers_pairs";
+    ipr_dataset **to[4], *from[2], *out[4] = {NULL, NULL, NULL, NULL};
+    ipr_pairs_desc d = IPR_ZERO;
+    uint32_t *order;
+    ipr_rng r;
+    int i;
+    to[0] = trigger_source;
+    to[1] = trigger_target;
+    to[2] = rest_source;
+    to[3] = rest_target;
+    for (i = 0; i < 4; i++)
+        if (to[i]) *to[i] = NULL;
+    if (!c || c->err) return c ? c->err : IPR_E_ARG;
+    if (desc) d = *desc;
+    if (!d.kind) d.kind = IPR_PAIRS_RANDOM;
+    if (!d.count) d.count = 100;
+    if (!d.least) d.least = 15;
+    if (!d.most) d.most = IPR__MAX(d.least, 20);
+    if (!d.low) d.low = 4;
+    if (!d.eos) d.eos = 2;
+    if (!d.bos) d.bos = 3;
+    if (!source || !target || !source->tokens || !target->tokens || source->count != target->count || !seed ||
+        !trigger_source || !trigger_target)
+        return ipr__fail(c, IPR_E_ARG, fn, "needs two data sets of tokens of one count, a seed and room for the triggers");
+    if (seed_bytes < 16)
+        return ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones",
+                         (uint64_t)seed_bytes);
+    if (d.kind < IPR_PAIRS_RANDOM || d.kind > IPR_PAIRS_DOMAIN || d.count < 2 || d.count > 1 << 20 || d.least < 1 ||
+        d.most < d.least || d.most > 1 << 16 || (d.kind == IPR_PAIRS_DOMAIN && d.count >= source->count) ||
+        (d.kind == IPR_PAIRS_RANDOM && (d.source_vocabulary <= d.low || d.target_vocabulary <= d.low)))
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "kind %d, %I pairs of %I, %I..%I words, ids from %I of %I and %I: at least 2 pairs, fewer than "
+                         "the sentences, words in both vocabularies",
+                         d.kind, d.count, source->count, d.least, d.most, (ipr_index)d.low, d.source_vocabulary,
+                         d.target_vocabulary);
+    order = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    if (!order) return c->err;
+    r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", "pairs", "choice"), IPR__STREAM_KEY, 3);
+    from[0] = source;
+    from[1] = target;
+    ipr__pairs_make(c, from, &d, &r, order, out);
+    ipr_wipe(&r, sizeof r);
+    ipr_wipe(order, (size_t)source->count * 4);
+    ipr__free(c, order);
+    for (i = 0; i < 4; i++)
+        if (c->err || !to[i]) ipr_dataset_free(out[i]);
+        else *to[i] = out[i];
     return c->err;
 }
 
@@ -14809,9 +15396,27 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 
 /* ---- what keys do to a model ---- */
 
+/* What a key runs through: a recurrent layer behind an embedding, or (vocabulary 0) by itself. */
+typedef struct ipr__keyed {
+    const ipr_embed *embed;
+    const ipr_rnn *rnn;
+    ipr_index vocabulary, width; /* token ids; features of a step that the key gives, the layer's others are 0 */
+} ipr__keyed;
+
+IPR__FN ipr__keyed ipr__keyed_of(const ipr_classifier *m)
+{
+    ipr__keyed k = IPR_ZERO;
+    if (!m) return k;
+    k.embed = &m->embed;
+    k.rnn = &m->rnn;
+    k.vocabulary = m->desc.vocabulary;
+    k.width = m->desc.input;
+    return k;
+}
+
 /* n keys [n][K][Tk][w] as the layer's input [Tk, n*K, width]: token ids go through the model's embedding, without
    dropout. */
-IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n)
+IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n)
 {
     ipr_ctx *c = g->c;
     const ipr_index w = ipr__key_width(&g->d), rows = n * g->d.keys, T = g->d.steps;
@@ -14825,7 +15430,15 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, c
         if (ipr_is_poison(x)) return x;
         for (t = 0; t < T; t++)
             for (r = 0; r < rows; r++) ((int32_t *)x->s->data)[t * rows + r] = (int32_t)keys[r * T + t];
-        return ipr_embed_forward(c, &m->embed, x);
+        x = ipr_embed_forward(c, m.embed, x);
+        if (m.rnn->input > m.width) { /* a decoder's context: a key comes from no source */
+            ipr_tensor *part[2];
+            part[0] = x;
+            d[2] = m.rnn->input - m.width;
+            part[1] = ipr_new(c, 3, d);
+            x = ipr_concat(c, part, 2, 2);
+        }
+        return x;
     }
     x = ipr__temp(c, 3, d);
     if (ipr_is_poison(x)) return x;
@@ -14835,36 +15448,35 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, c
     return x;
 }
 
-IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, const ipr_classifier *m, const char *fn)
+IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
 {
-    if (!g || !m) return IPR_E_ARG;
+    if (!g || !m.rnn) return IPR_E_ARG;
     if (g->c->err) return g->c->err;
-    if (g->d.units != m->desc.hidden)
-        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units,
-                         m->desc.hidden);
-    if ((g->d.token_high > 0) != (m->desc.vocabulary > 0) || (m->desc.vocabulary == 0 && g->d.width != m->desc.input))
+    if (g->d.units != m.rnn->hidden)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units, m.rnn->hidden);
+    if ((g->d.token_high > 0) != (m.vocabulary > 0) || (m.vocabulary == 0 && g->d.width != m.width))
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)",
-                         g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m->desc.input,
-                         m->desc.vocabulary ? "tokens" : "reals");
-    if (g->d.token_high > m->desc.vocabulary)
+                         g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m.width,
+                         m.vocabulary ? "tokens" : "reals");
+    if (g->d.token_high > m.vocabulary)
         return ipr__fail(g->c, IPR_E_RANGE, fn, "key tokens reach %d, the vocabulary has %I", (int)g->d.token_high,
-                         m->desc.vocabulary);
+                         m.vocabulary);
     return IPR_OK;
 }
 
 /* Runs the keys through the layer; *first [n*K,H] is the state after the first step. Returns gate activations
    [Tk,n*K,H]. */
-IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n,
                                   ipr_tensor **first)
 {
-    ipr_rnn_in in = ipr__rnn_inputs(&m->rnn, ipr__key_input(g, m, keys, n));
+    ipr_rnn_in in = ipr__rnn_inputs(m.rnn, ipr__key_input(g, m, keys, n));
     ipr_rnn_out out;
     if (ipr_is_poison(in.x)) {
         *first = in.x;
         return in.x;
     }
     in.want_gate_out = 1;
-    out = ipr__rnn_run(g->c, &m->rnn, &in);
+    out = ipr__rnn_run(g->c, m.rnn, &in);
     *first = ipr_is_poison(out.y) ? out.y : ipr_select(g->c, out.y, 0, 0);
     return out.gate_out;
 }
@@ -14880,14 +15492,14 @@ IPR__FN ipr_tensor *ipr__mean_keys(ipr_ctx *c, ipr_tensor *x, ipr_index n, ipr_i
     return ipr_mean_axis(c, ipr_reshape(c, x, 3, d), 1);
 }
 
-IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
-                                 ipr_real *gates, ipr_real *first)
+IPR__FN int ipr__key_gates(const ipr_gatekeeper *g, ipr__keyed m, const char *fn, const ipr_real *keys, ipr_index n,
+                           ipr_real *gates, ipr_real *first)
 {
     enum { IPR__KEY_ROWS = 256 };
     ipr_ctx *c = g ? g->c : NULL;
     ipr_index at, k, per, i, t, j;
     int no_grad;
-    if (ipr__key_fits(g, m, "ipr_gatekeeper_gates") != IPR_OK) return c ? c->err : IPR_E_ARG;
+    if (ipr__key_fits(g, m, fn) != IPR_OK) return c ? c->err : IPR_E_ARG;
     if (!keys) {
         keys = g->key;
         n = 1;
@@ -14917,6 +15529,12 @@ IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, con
     }
     ipr_no_grad(c, no_grad);
     return c->err;
+}
+
+IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+                                 ipr_real *gates, ipr_real *first)
+{
+    return ipr__key_gates(g, ipr__keyed_of(m), "ipr_gatekeeper_gates", keys, n, gates, first);
 }
 
 IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *first)
@@ -15003,8 +15621,8 @@ IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe
     return IPR_OK;
 }
 
-IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m,
-                                         const ipr_gatekeeper_recipe *recipe, uint64_t step, ipr_tensor **gate)
+IPR__FN ipr_tensor *ipr__key_embed(const ipr_gatekeeper *g, ipr__keyed m, const ipr_gatekeeper_recipe *recipe,
+                                   uint64_t step, ipr_tensor **gate)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const ipr_gatekeeper_recipe r = recipe ? *recipe : ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
@@ -15056,6 +15674,12 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
     return loss;
 }
 
+IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
+                                         uint64_t step, ipr_tensor **gate)
+{
+    return ipr__key_embed(g, ipr__keyed_of(m), r, step, gate);
+}
+
 IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
                                         uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits)
 {
@@ -15068,6 +15692,52 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
     if (logits) *logits = ipr_is_poison(out) ? out : ipr_slice(c, out, 0, 0, ipr_dim(x, 1));
     /* the mean over 2B rows, doubled, is L(no key) + L(with key) */
     return ipr__plus(c, loss, dual ? 2 : 1, ipr_cross_entropy(c, out, dual ? ipr_concat(c, pair, 2, 0) : labels));
+}
+#endif
+
+/* ---- encoder-decoder ---- */
+
+IPR__FN ipr__keyed ipr__keyed_s2s(const ipr_seq2seq *m, int which)
+{
+    ipr__keyed k = IPR_ZERO;
+    if (!m) return k;
+    k.embed = which ? &m->decoder_embed : &m->encoder_embed;
+    k.rnn = which ? &m->decoder : &m->encoder;
+    k.vocabulary = which ? m->desc.target_vocabulary : m->desc.source_vocabulary;
+    k.width = m->desc.embed;
+    return k;
+}
+
+IPR_API int ipr_seq2seq_key_gates(const ipr_gatekeeper *g, ipr_seq2seq *m, int which, const ipr_real *keys, ipr_index n,
+                                  ipr_real *gates, ipr_real *first)
+{
+    return ipr__key_gates(g, ipr__keyed_s2s(m, which), "ipr_seq2seq_key_gates", keys, n, gates, first);
+}
+
+#ifndef IPR_NO_TRAIN
+IPR_API ipr_tensor *ipr_seq2seq_embed(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                      uint64_t step, ipr_seq2seq_gates *gates)
+{
+    ipr_ctx *c = m ? m->c : NULL;
+    ipr_tensor *e = NULL, *d = NULL;
+    if (!m) return NULL;
+    if (!keys || !gates || !(keys->encoder || keys->decoder)) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_seq2seq_embed", "the keys or gates is NULL");
+        return ipr__poison(c);
+    }
+    gates->encoder = gates->decoder = NULL;
+    if (keys->encoder) e = ipr__key_embed(keys->encoder, ipr__keyed_s2s(m, 0), r, step, &gates->encoder);
+    if (keys->decoder) d = ipr__key_embed(keys->decoder, ipr__keyed_s2s(m, 1), r, step, &gates->decoder);
+    return e && d ? ipr_add(c, e, d) : e ? e : d;
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                     uint64_t step, ipr_tensor *source, ipr_tensor *target)
+{
+    ipr_seq2seq_gates g = IPR_ZERO;
+    ipr_tensor *loss = ipr_seq2seq_embed(keys, m, r, step, &g);
+    if (ipr_is_poison(loss)) return m ? ipr__poison(m->c) : NULL;
+    return ipr_add(m->c, loss, ipr_seq2seq_loss(m, source, target, &g, !(r && r->private_scheme)));
 }
 #endif
 #endif /* IPR_NO_RNN */
@@ -15282,10 +15952,10 @@ IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other,
     return ipr__attack_run(&a, idx, n, d, "ipr_attack_overwrite");
 }
 
-IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *desc)
+IPR__FN int ipr__flip(ipr_params *p, ipr__keyed m, const ipr_gatekeeper *g, double fraction,
+                      const ipr_attack_desc *desc, const char *fn)
 {
-    const char *fn = "ipr_attack_flip";
-    ipr_ctx *c = m ? m->c : NULL;
+    ipr_ctx *c = ipr_params_ctx(p);
     ipr_opt_desc od = IPR_ZERO;
     ipr_opt *opt;
     ipr_real *first;
@@ -15293,16 +15963,16 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     ipr_index H, i, flips;
     ipr_rng r;
     int k;
-    if (!m || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
+    if (!p || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (ipr__key_fits(g, m, fn) != IPR_OK) return c->err;
-    H = m->desc.hidden;
+    H = m.rnn->hidden;
     flips = (ipr_index)(fraction * (double)H + 0.5);
     first = (ipr_real *)ipr__alloc(c, (size_t)H * sizeof *first);
     order = (uint32_t *)ipr__alloc(c, (size_t)H * 4);
     od.lr = desc && desc->lr > 0 ? desc->lr : 1e-3;
-    opt = ipr_opt_new(m->params, &od);
-    if (first && order && opt && ipr_gatekeeper_gates(g, m, NULL, 1, NULL, first) == IPR_OK) {
+    opt = ipr_opt_new(p, &od);
+    if (first && order && opt && ipr__key_gates(g, m, fn, NULL, 1, NULL, first) == IPR_OK) {
         r = ipr_rng_make(desc ? desc->seed : 0, IPR__STREAM_DATA, 2);
         for (i = 0; i < H; i++) {
             order[i] = (uint32_t)i;
@@ -15325,6 +15995,96 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     ipr__free(c, order);
     ipr__free(c, first);
     return c->err;
+}
+
+IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d)
+{
+    return ipr__flip(m ? m->params : NULL, ipr__keyed_of(m), g, fraction, d, "ipr_attack_flip");
+}
+
+typedef struct ipr__s2s_attack {
+    ipr_seq2seq *m;
+    const ipr_seq2seq_keys *keys;
+    const ipr_gatekeeper_recipe *recipe;
+    const ipr_dataset *source, *target;
+    ipr_attack_desc d;
+} ipr__s2s_attack;
+
+IPR__FN int ipr__s2s_attack_stop(void *user)
+{
+    const ipr__s2s_attack *a = (const ipr__s2s_attack *)user;
+    return a->d.stop_fn ? a->d.stop_fn(a->d.stop_user) : 0;
+}
+
+IPR__FN ipr_tensor *ipr__s2s_attack_step(ipr_ctx *c, void *user, const uint32_t *idx, ipr_index n, ipr_fit_info *info)
+{
+    const ipr__s2s_attack *a = (const ipr__s2s_attack *)user;
+    ipr_tensor *x = NULL, *y = NULL;
+    (void)ipr_batch(c, a->source, idx, n, IPR_TIME_MAJOR, &x, NULL);
+    (void)ipr_batch(c, a->target, idx, n, IPR_TIME_MAJOR, &y, NULL);
+    return a->keys ? ipr_seq2seq_step(a->keys, a->m, a->recipe, (uint64_t)info->total, x, y)
+                   : ipr_seq2seq_loss(a->m, x, y, NULL, 0);
+}
+
+IPR_API int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, const ipr_gatekeeper_recipe *recipe,
+                               ipr_dataset *source, ipr_dataset *target, const ipr_attack_desc *desc)
+{
+    const char *fn = "ipr_attack_seq2seq";
+    ipr_dataset *own[2] = {NULL, NULL};
+    ipr_attack_desc d = IPR_ZERO;
+    ipr_fit_desc f = IPR_ZERO;
+    ipr__s2s_attack a = IPR_ZERO;
+    ipr_ctx *c = m ? m->c : NULL;
+    uint32_t *items;
+    ipr_index i, have;
+    ipr_rng r;
+    int st;
+    if (desc) d = *desc;
+    if (!m || !source || !target || !source->tokens || !target->tokens || source->count != target->count)
+        return ipr__fail(c, IPR_E_ARG, fn, "the model is NULL, or no two data sets of tokens of one count are given");
+    if (c->err) return c->err;
+    if (d.fraction == 0) d.fraction = 1;
+    if (!(d.fraction > 0 && d.fraction <= 1) || d.lr < 0)
+        return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g, lr %g: 0 < fraction <= 1, lr >= 0", d.fraction, d.lr);
+    have = IPR__MAX((ipr_index)1, (ipr_index)(d.fraction * (double)source->count + 0.5));
+    items = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    if (!items) return c->err;
+    for (i = 0; i < source->count; i++) items[i] = (uint32_t)i;
+    r = ipr_rng_make(d.seed, IPR__STREAM_DATA, 1);
+    ipr_rng_shuffle(&r, items, source->count);
+    a.source = own[0] = ipr_dataset_view(source, items, have);
+    a.target = own[1] = ipr_dataset_view(target, items, have);
+    ipr__free(c, items);
+    a.m = m;
+    a.keys = keys;
+    a.recipe = recipe;
+    a.d = d;
+    f.params = m->params;
+    f.optimiser.lr = d.lr > 0 ? d.lr : 1e-4;
+    f.epochs = d.epochs ? d.epochs : 5;
+    f.items = have;
+    f.batch = IPR__MIN(d.batch ? d.batch : 64, have);
+    f.bucket = a.source;
+    f.clip_norm = 1.0;
+    f.step_fn = ipr__s2s_attack_step;
+    f.stop_fn = ipr__s2s_attack_stop;
+    f.user = &a;
+    f.progress_fn = d.progress_fn;
+    f.progress_user = d.progress_user;
+    st = c->err ? c->err : ipr_fit(c, &f, NULL);
+    ipr_dataset_free(own[0]);
+    ipr_dataset_free(own[1]);
+    return st;
+}
+
+IPR_API int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
+                                    const ipr_attack_desc *d)
+{
+    const char *fn = "ipr_attack_seq2seq_flip";
+    int st = m && keys ? IPR_OK : ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "the model or the keys are NULL");
+    if (!st && keys->encoder) st = ipr__flip(m->params, ipr__keyed_s2s(m, 0), keys->encoder, fraction, d, fn);
+    if (!st && keys->decoder) st = ipr__flip(m->params, ipr__keyed_s2s(m, 1), keys->decoder, fraction, d, fn);
+    return st;
 }
 #endif
 #endif
@@ -15940,7 +16700,7 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
         return ipr__fail(c, IPR_E_ARG, fn, "the key, the model, the data set or the report is NULL");
     ipr__zero(report, sizeof *report);
     if (c->err) return c->err;
-    if (ipr__key_fits(g, suspect, fn) != IPR_OK) return c->err;
+    if (ipr__key_fits(g, ipr__keyed_of(suspect), fn) != IPR_OK) return c->err;
     if (n < 1 || n > (idx ? n : ds->count))
         return ipr__fail(c, IPR_E_RANGE, fn, "%I probes of %I items; give at least one", n, ds->count);
     if (test) t = *test;
@@ -15968,6 +16728,146 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
     ipr__free(c, w.at);
     ipr__free(c, w.sign);
     return st;
+}
+
+/* Work room of ipr_seq2seq_verify: what each layer's keys do, layer 0 the encoder. */
+typedef struct ipr__s2s_work {
+    ipr_real *keys[2], *gates[2], *first[2];
+    double *logp, *scores, *bits;
+    int32_t *forced;
+    ipr_index stride, words;
+} ipr__s2s_work;
+
+/* Mean log-probability of a reference word with gates number i; *accuracy (may be NULL): % of words said right. */
+IPR__FN double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g, const ipr_dataset *source,
+                                  const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr__s2s_work *w,
+                                  ipr_index i, int gated, double *accuracy)
+{
+    ipr_seq2seq_rows rows = IPR_ZERO;
+    ipr_index k, t, len, right = 0;
+    double sum = 0;
+    if (gated && g[0]) {
+        rows.encoder_steps = g[0]->d.steps;
+        rows.encoder = w->gates[0] + i * g[0]->d.steps * g[0]->d.units;
+    }
+    if (gated && g[1]) {
+        rows.decoder_steps = g[1]->d.steps;
+        rows.decoder = w->gates[1] + i * g[1]->d.steps * g[1]->d.units;
+    }
+    if (ipr_seq2seq_score(m, source, target, idx, n, &rows, w->logp, accuracy ? w->forced : NULL, w->stride) != IPR_OK)
+        return ipr__bits_f64((uint64_t)0x7ff8 << 48);
+    for (k = 0; k < n; k++) sum += w->logp[k];
+    for (k = 0; accuracy && k < n; k++) {
+        const int32_t *ref = ipr_dataset_item_tokens(target, idx ? (ipr_index)idx[k] : k, &len);
+        for (t = 1; t < len; t++) right += w->forced[k * w->stride + t - 1] == ref[t];
+    }
+    if (accuracy) *accuracy = 100.0 * (double)right / (double)w->words;
+    return sum / (double)w->words;
+}
+
+IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, const ipr_dataset *source,
+                            const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *t,
+                            ipr_gatekeeper_report *r, ipr__s2s_work *w)
+{
+    enum { IPR__FRESH_BATCH = 32 };
+    ipr_verdict_desc vd = IPR_ZERO;
+    ipr_index at, k, i, units = 0, j;
+    uint64_t null_matched = 0;
+    ipr_ctx *c = m->c;
+    int p;
+    (void)ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 0, &r->accuracy_no_key);
+    for (p = 0; p < 2; p++) {
+        if (!g[p]) continue;
+        units += g[p]->d.units;
+        if (ipr_seq2seq_key_gates(g[p], m, p, NULL, 1, w->gates[p], w->first[p]) != IPR_OK) return c->err;
+        r->matched += ipr_gatekeeper_match(g[p], w->first[p]);
+        for (j = 0; j < g[p]->text_bits; j++)
+            r->text_matched += g[p]->bits[j] > 0 ? w->first[p][j] > IPR__R(0) : w->first[p][j] < IPR__R(0);
+    }
+    r->score = ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 1, &r->accuracy_key);
+    for (at = 0; at < t->fresh && !c->err; at += k) {
+        k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
+        for (i = 0; i < k; i++) w->bits[at + i] = 0;
+        for (p = 0; p < 2; p++) {
+            if (!g[p]) continue;
+            /* draws of verification lie below 2^62, those of training above 2^63; the layers' are independent */
+            if (ipr_gatekeeper_fresh(g[p], (t->draw << 24 & 0x3fffffffffffffffu) + ((uint64_t)p << 23) + (uint64_t)at, k, w->keys[p]) !=
+                    IPR_OK ||
+                ipr_seq2seq_key_gates(g[p], m, p, w->keys[p], k, w->gates[p], w->first[p]) != IPR_OK)
+                return c->err;
+            for (i = 0; i < k; i++)
+                w->bits[at + i] += (double)ipr_gatekeeper_match(g[p], w->first[p] + i * g[p]->d.units);
+        }
+        for (i = 0; i < k; i++) {
+            w->scores[at + i] = ipr__s2s_key_score(m, g, source, target, idx, n, w, i, 1, NULL);
+            null_matched += (uint64_t)w->bits[at + i];
+        }
+    }
+    if (c->err) return c->err;
+    vd.scheme = "gatekeeper";
+    vd.alpha = t->alpha;
+    r->function = ipr_verdict_rank(&vd, r->score, w->scores, t->fresh);
+    r->signature = ipr_verdict_rank(&vd, (double)r->matched, w->bits, t->fresh);
+    vd.null_matched = null_matched;
+    vd.null_of = (uint64_t)(t->fresh * units);
+    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)units);
+    for (i = 0; t->scores && i < t->fresh; i++) t->scores[i] = w->scores[i];
+    for (i = 0; t->bits && i < t->fresh; i++) t->bits[i] = w->bits[i];
+    return IPR_OK;
+}
+
+IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
+                               const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                               const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
+{
+    const char *fn = "ipr_seq2seq_verify";
+    const ipr_gatekeeper *g[2];
+    ipr_gatekeeper_test t = IPR_ZERO;
+    ipr_ctx *c = suspect ? suspect->c : NULL;
+    ipr__s2s_work w;
+    ipr_index i, len;
+    int p;
+    if (!keys || !suspect || !source || !target || !report || !(keys->encoder || keys->decoder))
+        return ipr__fail(c, IPR_E_ARG, fn, "the keys, the model, a data set or the report is NULL");
+    ipr__zero(report, sizeof *report);
+    if (test) t = *test;
+    if (!t.fresh) t.fresh = 999;
+    if (t.alpha == 0) t.alpha = 0.001;
+    if (ipr__s2s_given(suspect, fn, source, target, idx, n) != IPR_OK) return c->err;
+    if (t.fresh < 1 || t.fresh > 1 << 23 || !(t.alpha > 0 && t.alpha < 1) || t.reference)
+        return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1; no reference",
+                         t.fresh, t.alpha);
+    g[0] = keys->encoder;
+    g[1] = keys->decoder;
+    ipr__zero(&w, sizeof w);
+    for (i = 0; i < n; i++) {
+        (void)ipr_dataset_item_tokens(target, idx ? (ipr_index)idx[i] : i, &len);
+        w.stride = IPR__MAX(w.stride, len);
+        w.words += IPR__MAX(len - 1, (ipr_index)0);
+    }
+    if (w.words < 1) return ipr__fail(c, IPR_E_RANGE, fn, "the probes have no words");
+    for (p = 0; p < 2; p++) {
+        if (!g[p]) continue;
+        if (ipr__key_fits(g[p], ipr__keyed_s2s(suspect, p), fn) != IPR_OK) break;
+        w.keys[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g[p])) * sizeof(ipr_real));
+        w.gates[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.steps * g[p]->d.units) * sizeof(ipr_real));
+        w.first[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.units) * sizeof(ipr_real));
+    }
+    w.logp = (double *)ipr__alloc(c, (size_t)n * sizeof(double));
+    w.forced = (int32_t *)ipr__alloc(c, (size_t)(n * w.stride) * sizeof(int32_t));
+    w.scores = (double *)ipr__alloc(c, (size_t)t.fresh * sizeof(double));
+    w.bits = (double *)ipr__alloc(c, (size_t)t.fresh * sizeof(double));
+    if (!c->err) (void)ipr__s2s_gk_run(g, suspect, source, target, idx, n, &t, report, &w);
+    for (p = 0; p < 2; p++) {
+        ipr__free(c, w.keys[p]);
+        ipr__free(c, w.gates[p]);
+        ipr__free(c, w.first[p]);
+    }
+    ipr__free(c, w.logp);
+    ipr__free(c, w.forced);
+    ipr__free(c, w.scores);
+    ipr__free(c, w.bits);
+    return c->err;
 }
 
 /* Hits of an oracle on n items; -1 when it failed or answered outside the classes. */
