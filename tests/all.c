@@ -19,6 +19,7 @@
 #include "test_golden.c"
 #include "test_files.c"
 #include "test_data.c"
+#include "test_text.c"
 #include "test_train.c"
 #include "test_gatekeeper.c"
 
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
     SUITE(golden);
     SUITE(files);
     SUITE(data);
+    SUITE(text);
     SUITE(train);
     SUITE(gatekeeper);
     return ipr_test_main_summary();
