@@ -1356,6 +1356,7 @@ typedef struct ipr_seq2seq_desc {
     int context;             /* 1: the encoder's last state is part of every decoder input too (Cho et al. 2014) */
     double dropout;          /* before the output layer */
     double embed_dropout;    /* on both embedded inputs */
+    double carry; /* added to the update gates' biases at the start: 2 keeps 88 % of a state in each step, PyTorch's 0 half */
     int32_t pad, eos, bos;   /* ids; default 1, 2, 3 (0 is the unknown word) */
 } ipr_seq2seq_desc;
 
@@ -1417,7 +1418,8 @@ IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const i
                               ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
                               ipr_index stride);
 #ifndef IPR_NO_TRAIN
-/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out); -1 on error. */
+/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out; the unknown word, 0, never
+   counts as right); -1 on error. */
 IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
                                 const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
                                 const ipr_decode_desc *d, int smooth);
@@ -16134,6 +16136,7 @@ IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
     const char *fn = "ipr_seq2seq_new";
     ipr_seq2seq_desc d;
     ipr_seq2seq *m;
+    ipr_index i;
     if (!c || c->err) return NULL;
     if (!desc) {
         (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
@@ -16169,6 +16172,10 @@ IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
     m->decoder_embed = ipr_embed_new(m->params, "decoder.embedding", d.target_vocabulary, d.embed, (int)d.pad);
     m->decoder = ipr_rnn_new(m->params, "decoder.rnn", IPR_GRU, d.embed + (d.context ? d.hidden : 0), d.hidden);
     m->output = ipr_dense_new(m->params, "decoder.output", d.hidden, d.target_vocabulary, 1);
+    for (i = d.hidden; !c->err && i < 2 * d.hidden; i++) {
+        ipr__wr(m->encoder.b_ih)[i] += IPR__R(d.carry);
+        ipr__wr(m->decoder.b_ih)[i] += IPR__R(d.carry);
+    }
     if (c->err) {
         ipr_seq2seq_free(m);
         return NULL;
@@ -16670,16 +16677,20 @@ IPR__FN const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_datase
     return w;
 }
 
-/* BLEU of said [n][max]; count NULL: each ends at its first eos or -1. */
+/* BLEU of said [n][max], which is changed; count NULL: each ends at its first eos or -1. The unknown word (0) is right
+   nowhere: so scored, ids give the BLEU of the words themselves. */
 IPR__FN double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, const uint32_t *idx, ipr_index n,
-                               const int32_t *said, ipr_index max, const ipr_index *count, int smooth)
+                               int32_t *said, ipr_index max, const ipr_index *count, int smooth)
 {
     ipr_bleu b = IPR_ZERO;
-    ipr_index i, k, ref;
+    ipr_index i, k, j, ref;
     for (i = 0; i < n; i++) {
-        const int32_t *w = said + i * max, *r = ipr__s2s_reference(m, target, idx ? (ipr_index)idx[i] : i, &ref);
+        int32_t *w = said + i * max;
+        const int32_t *r = ipr__s2s_reference(m, target, idx ? (ipr_index)idx[i] : i, &ref);
         for (k = 0; !count && k < max && w[k] >= 0 && w[k] != m->desc.eos; k++) {}
-        ipr_bleu_add(&b, w, count ? count[i] : k, r, ref);
+        if (count) k = count[i];
+        for (j = 0; j < k; j++) w[j] = w[j] ? w[j] : -1;
+        ipr_bleu_add(&b, w, k, r, ref);
     }
     return ipr_bleu_score(&b, smooth);
 }

@@ -88,6 +88,7 @@ static void s2_batch(const s2_net *n, const uint32_t *idx, ipr_index k, ipr_tens
     ipr_batch(n->c, n->trg, idx, k, IPR_TIME_MAJOR, y, NULL);
 }
 
+#if IPR_REAL_IS_DOUBLE
 static ipr_tensor *s2_loss(ipr_ctx *c, void *user)
 {
     s2_net *n = (s2_net *)user;
@@ -96,6 +97,7 @@ static ipr_tensor *s2_loss(ipr_ctx *c, void *user)
     s2_batch(n, NULL, 5, &x, &y);
     return n->keys.encoder ? ipr_seq2seq_step(&n->keys, n->m, &n->recipe, 3, x, y) : ipr_seq2seq_loss(n->m, x, y, NULL, 0);
 }
+#endif
 
 TEST(s2s_gradients)
 {
