@@ -541,18 +541,67 @@ IPR_API ipr_embed ipr_embed_new(ipr_params *p, const char *name, ipr_index vocab
 IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor *ids); /* int32 [...] -> [...,width] */
 
 #ifndef IPR_NO_RNN
-/* One recurrent layer with its own weights: weight_ih_l0 [G*H,I], weight_hh_l0 [G*H,H], bias_ih_l0, bias_hh_l0 [G*H];
-   G = 4, gates i,f,g,o (LSTM) or G = 3, gates r,z,n (GRU). */
-typedef struct ipr_rnn {
-    int cell;
-    ipr_index input, hidden;
+enum {
+    IPR_BIDIR = 1,       /* a second cell reads from the last step to the first */
+    IPR_BIDIR_SHARED = 2 /* one cell reads both ways, as the published Gatekeeper code has it */
+};
+enum { IPR_RNN_CELLS_MAX = 16 };
+
+typedef struct ipr_rnn_desc {
+    int cell;                /* IPR_LSTM (default) or IPR_GRU */
+    ipr_index input, hidden; /* features per step, units of each cell */
+    int layers;              /* default 1; the next layer reads y of the one below, both directions side by side */
+    int bidirectional;       /* 0, IPR_BIDIR, IPR_BIDIR_SHARED */
+    double dropout;          /* between layers, while training */
+} ipr_rnn_desc;
+
+/* weight_ih [G*H,I], weight_hh [G*H,H], bias_ih, bias_hh [G*H]; G = 4, gates i,f,g,o (LSTM) or 3, gates r,z,n (GRU) */
+typedef struct ipr_rnn_cell {
     ipr_tensor *w_ih, *w_hh, *b_ih, *b_hh;
+} ipr_rnn_cell;
+
+/* A stack of recurrent layers. Cells in the order layer 0, layer 0 reverse, layer 1, ... */
+typedef struct ipr_rnn {
+    ipr_rnn_desc desc; /* with defaults filled in */
+    int cells;
+    ipr_rnn_cell at[IPR_RNN_CELLS_MAX];
 } ipr_rnn;
-/* Parameters NAME.weight_ih_l0 ..., all U(+-1/sqrt(hidden)). */
-IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index input, ipr_index hidden);
-/* x [T,B,I]; gate [Tk,H] or NULL. dual = 1: the rows run twice, plain (0..B-1) and gated (B..2B-1), sharing the input
-   projection. h_n [B or 2B, H] is the last (gated) state. */
-IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, ipr_tensor *gate, int dual);
+
+/* Gatekeeper's gates, one for each cell [Tk,H]; NULL: that cell is not gated. A shared cell has one for both ways.
+   gate[t] acts after the t-th step that the cell reads, for a reverse cell counted from the end. */
+typedef struct ipr_gates {
+    int count;
+    ipr_tensor *at[IPR_RNN_CELLS_MAX];
+} ipr_gates;
+
+/* How many cells (gates, signatures) such a layer has: layers, twice that with IPR_BIDIR; 0: more than fit, or a bad
+   description. */
+IPR_API int ipr_rnn_cells(const ipr_rnn_desc *d);
+/* Parameters under PyTorch's names, NAME.weight_ih_l0, NAME.weight_hh_l0, NAME.bias_ih_l0, NAME.bias_hh_l0,
+   NAME.weight_ih_l0_reverse ..., NAME.weight_ih_l1 ..., all U(+-1/sqrt(hidden)). Poison tensors on error. */
+IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc *d);
+
+typedef struct ipr_rnn_call {
+    ipr_tensor *x;             /* [T,B,I] */
+    const ipr_tensor *lengths; /* int32 [B] or NULL, as in ipr_rnn_in */
+    const ipr_gates *gates;    /* NULL: none */
+    int dual;                  /* 1: the rows run twice, plain (0..B-1) and gated (B..2B-1), sharing what they can */
+    int want_y;                /* 1: y of the top layer */
+    int want_gates;            /* 1: gate_out and first of every cell */
+    int no_dropout;            /* 1: none between layers, also while training */
+} ipr_rnn_call;
+
+typedef struct ipr_rnn_result {
+    ipr_tensor *last; /* [B or 2B, H or 2H] last states of the top layer after the gate: forward, then reverse */
+    ipr_tensor *y;    /* [T, B or 2B, H or 2H], NULL unless wanted */
+    ipr_gates gate_out, first; /* per cell [T,B,H], [B,H]: forget or reset gates in the order of reading, h of the first
+                                  step read (by rows of full length) */
+} ipr_rnn_result;
+
+/* Returns the context's status; on error last (and y, if wanted) is poison. */
+IPR_API int ipr_rnn_apply(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out);
+/* The same where only the last states are wanted. */
+IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, const ipr_gates *gates, int dual);
 #endif
 
 #if IPR_FLOOR_MAX >= 7
@@ -1322,10 +1371,15 @@ typedef struct ipr_classifier_desc {
     ipr_index vocabulary; /* 0: x is [T,B,input] reals; else x is int32 [T,B] */
     double dropout;       /* before the output layer */
     double embed_dropout; /* on the embedded input */
+    int layers, bidirectional; /* as in ipr_rnn_desc */
+    double rnn_dropout;        /* between recurrent layers */
+    int32_t pad; /* the vocabulary's padding id, above 0; 0 or -1: none. Its row of the embedding is zero and stays so,
+                    and a row of x ends before the pads at its end (a row of nothing else keeps one) */
+    int pads_as_coded; /* 1: pads at the end are read like words, as the published code does */
 } ipr_classifier_desc;
 
-/* Sequence -> class: (embedding) -> recurrent layer -> last state -> dropout -> dense. Parameters: embedding.weight,
-   rnn.weight_ih_l0 ..., output.weight, output.bias. */
+/* Sequence -> class: (embedding) -> recurrent layers -> last states -> dropout -> dense. Parameters: embedding.weight,
+   rnn.weight_ih_l0 ... as in ipr_rnn_new, output.weight, output.bias. */
 typedef struct ipr_classifier {
     ipr_ctx *c;
     ipr_classifier_desc desc;
@@ -1339,10 +1393,12 @@ typedef struct ipr_classifier {
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d);
 IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m);
 IPR_API void ipr_classifier_free(ipr_classifier *m);
-/* Logits [B,classes]; with dual = 1 [2B,classes], plain rows first, gated rows after. gate [Tk,hidden] or NULL. */
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, ipr_tensor *gate, int dual);
+/* Logits [B,classes]; with dual = 1 [2B,classes], plain rows first, gated rows after. gates: one [Tk,hidden] for each
+   cell, or NULL. */
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual);
 /* Labels predicted for items idx[0..n-1] of a data set (idx NULL: the first n), in batches, without dropout or tape.
-   labels and p_true (probability of the item's own label) may be NULL. gate_rows: [steps,hidden] reals or NULL. */
+   labels and p_true (probability of the item's own label) may be NULL. gate_rows: [cells][steps][hidden] reals or
+   NULL. */
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                    const ipr_real *gate_rows, ipr_index gate_steps, int32_t *labels, double *p_true);
 /* Percentage of n items predicted right; -1 on error. */
@@ -1352,30 +1408,32 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
 typedef struct ipr_seq2seq_desc {
     ipr_index source_vocabulary, target_vocabulary; /* token ids */
     ipr_index embed, hidden; /* width of both embeddings; units of both recurrent layers */
+    int bidirectional;       /* of the encoder: 0, IPR_BIDIR, IPR_BIDIR_SHARED; both last states go through a dense layer
+                                and tanh to the decoder (Bahdanau et al. 2015) */
     int reverse;             /* 1: the source is read from its last word to its first (Sutskever et al. 2014) */
     int context;             /* 1: the encoder's last state is part of every decoder input too (Cho et al. 2014) */
     double dropout;          /* before the output layer */
     double embed_dropout;    /* on both embedded inputs */
-    double carry; /* added to the update gates' biases at the start: 2 keeps 88 % of a state in each step, PyTorch's 0 half */
     int32_t pad, eos, bos;   /* ids; default 1, 2, 3 (0 is the unknown word) */
 } ipr_seq2seq_desc;
 
 /* GRU encoder-decoder (Cho et al. 2014): embedding -> GRU over the source; its last state starts a GRU over the target
    -> dropout -> dense. Parameters: encoder.embedding.weight, encoder.rnn.weight_ih_l0 ..., decoder.embedding.weight,
-   decoder.rnn.weight_ih_l0 ..., decoder.output.weight, decoder.output.bias. */
+   decoder.rnn.weight_ih_l0 ..., decoder.output.weight, decoder.output.bias; of a bidirectional encoder
+   encoder.bridge.weight and .bias too. */
 typedef struct ipr_seq2seq {
     ipr_ctx *c;
     ipr_seq2seq_desc desc; /* defaults filled in */
     ipr_params *params;
     ipr_embed encoder_embed, decoder_embed;
     ipr_rnn encoder, decoder;
-    ipr_dense output;
+    ipr_dense bridge, output;
 } ipr_seq2seq;
 
-/* Gates [Tk,hidden] of the two layers, or NULL: tensors in a step, plain rows outside. The decoder's output layer reads
-   the gated state, as in the published code. */
+/* Gates of the two layers, one [Tk,hidden] for each cell; count 0: none. The decoder's output layer reads the gated state,
+   as in the published code. */
 typedef struct ipr_seq2seq_gates {
-    ipr_tensor *encoder, *decoder;
+    ipr_gates encoder, decoder;
 } ipr_seq2seq_gates;
 
 /* NULL on error. Freed by ipr_seq2seq_free (or with the context). */
@@ -1391,7 +1449,7 @@ IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_
    output layer. */
 IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
                                      const ipr_seq2seq_gates *gates, int dual);
-/* The same gates as plain numbers, [steps][hidden] each or NULL, as ipr_gatekeeper_gates hands them out. */
+/* The same gates as plain numbers, [cells][steps][hidden] each or NULL, as ipr_seq2seq_key_gates hands them out. */
 typedef struct ipr_seq2seq_rows {
     const ipr_real *encoder, *decoder;
     ipr_index encoder_steps, decoder_steps;
@@ -1476,6 +1534,8 @@ IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
    K keys, multiply the states of every input after each step (eq. 1, 2). The sign of the key's first hidden state
    spells a signature (eq. 4). Public scheme: the model is trained with and without the key and ships without it.
    Private scheme: it is trained with the key only, and the key ships as a licence file.
+   Several cells (layers, directions): the key sequence runs through the whole stack as any input does, and every cell
+   has a gate and a signature of its own, of the first step that it reads; losses and counts go over all of them.
    T > Tk: steps from Tk on are not gated. T < Tk: key steps from T on are not used. */
 
 enum {
@@ -1489,17 +1549,22 @@ typedef struct ipr_gatekeeper_desc {
     ipr_index keys;                /* K; default 1 (8 for BATCH) */
     ipr_index steps, width, units; /* Tk, features per step, hidden units of the protected layer */
     const char *layer;             /* name in the key derivation, default "rnn" */
-    const char *signature; /* text, 8 bits a byte, most significant first; the units left over get bits from the seed */
+    const char *signature; /* text, 8 bits a byte, most significant first; the units left over get bits from the seed.
+                              Every cell carries the text */
     const ipr_dataset *pool; /* FIXED, BATCH: items of [Tk,width], values 0..1 */
     const uint32_t *items;   /* the K items of the pool that make the key; NULL: chosen by the seed */
     int32_t token_low,
         /* text models: keys are token ids, RANDOM draws from [low, high) and looks them up in the embedding */
         token_high;
+    int cells;         /* ipr_rnn_cells of the model; default 1 */
+    int bidirectional; /* the model's; names the cells in the derivation: LAYER, LAYER.l0_reverse, LAYER.l1, ... */
 } ipr_gatekeeper_desc;
 
 /* The secret: key, signature bits and generator. Never part of a model file; wiped when freed. */
 typedef struct ipr_gatekeeper ipr_gatekeeper;
 
+/* width, units, cells and bidirectional for this model; the rest is zero. */
+IPR_API ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m);
 /* Everything is derived from the owner's seed by HKDF-SHA-256 with info "ipr1|gatekeeper|LAYER|key" and
    "...|signature".
    seed: at least 16 bytes. The pool must outlive the object. NULL on error. */
@@ -1508,8 +1573,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
 IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g);
 IPR_API const ipr_gatekeeper_desc *ipr_gatekeeper_resolved(
     const ipr_gatekeeper *g); /* with defaults filled in; text pointers are NULL */
-/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units], metadata. Written atomically, for the
-   owner only. */
+/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units] ([cells,units] for several cells),
+   metadata. Written atomically, for the owner only. */
 IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path);
 /* pool: needed again for FIXED and BATCH kinds if fresh keys are to be drawn; may be NULL. */
 IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const ipr_dataset *pool);
@@ -1519,8 +1584,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8_t *bits, ipr_index n);
 /* The first 8*(cap-1) bits as text; unprintable bytes become '.'; always terminates. */
 IPR_API void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, size_t cap);
-IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g); /* [units] of +1/-1 */
-IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);     /* how many of them spell the text */
+IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g); /* [cells][units] of +1/-1 */
+IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);     /* how many of a cell's spell the text */
 
 /* n fresh keys of g's own generator, [n][K][Tk][width] (token ids as reals in text models); draw numbers never collide
    with the genuine key. What a forger who knows everything but the seed can do. */
@@ -1530,11 +1595,11 @@ IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g);
 /* The genuine key, same layout. Owned by g. */
 IPR_API const ipr_real *ipr_gatekeeper_key(const ipr_gatekeeper *g);
 
-/* What n keys do to a model: gates [n][Tk][units] (mean over K, eq. 1) and first [n][units], the first hidden state
-   (mean over K). Either may be NULL. Frees the step's temporaries. keys NULL: the genuine one, n = 1. */
+/* What n keys do to a model: gates [n][cells][Tk][units] (mean over K, eq. 1) and first [n][cells][units], the first
+   hidden states (mean over K). Either may be NULL. Frees the step's temporaries. keys NULL: the genuine one, n = 1. */
 IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
                                  ipr_real *gates, ipr_real *first);
-/* How many units of first[units] have the sign that the signature asks for. */
+/* How many units of first[cells][units] have the sign that the signature asks for. */
 IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *first);
 
 /* How the key is embedded. Zero means the default recipe's value; ipr_gatekeeper_recipe gives complete sets. */
@@ -1557,10 +1622,11 @@ enum { IPR_RECIPE_DEFAULT = 0, IPR_RECIPE_PAPER = 1, IPR_RECIPE_AS_CODED = 2 };
 IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which);
 
 #ifndef IPR_NO_TRAIN
-/* EMBED. Inside a training step: *gate becomes the differentiable [Tk,units] gate for ipr_classifier_forward, and the
-   scalar returned is what to add to the task loss. step keys the draw of wrong keys. */
+/* EMBED. Inside a training step: *gates become the differentiable [Tk,units] gates for ipr_classifier_forward, and the
+   scalar returned is what to add to the task loss: the recipe's terms, summed over cells. step keys the draw of wrong
+   keys. */
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
-                                         uint64_t step, ipr_tensor **gate);
+                                         uint64_t step, ipr_gates *gates);
 /* The whole of algorithm 1 for one minibatch: L(no key) + L(with key) + embed terms; x [T,B,...], labels [B]. *logits
    (may be
    NULL) gets the first B rows. */
@@ -1596,10 +1662,10 @@ IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *
 IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips);
 
 #ifndef IPR_NO_RNN
-/* A change that leaves the network's function as it is. For each unit j with flip[j] != 0: negate the candidate row
-   (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of the output layer; so h_j and
-   c_j change sign,
-   with and without a key, and the logits do not. Defeats any signature read from signs alone. GRU and LSTM. */
+/* A change that leaves the network's function as it is. For each unit j with flip[j] != 0, flip [cells][units]: negate
+   the candidate row (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of what reads the
+   unit (the output or the next layer); so h_j and c_j change sign, with and without a key, and the logits do not.
+   Defeats any signature read from signs alone. */
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip);
 
 #ifndef IPR_NO_TRAIN
@@ -1621,9 +1687,8 @@ IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const 
 /* Overwriting: the same, embedding another key and signature at full strength. */
 IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other, const ipr_gatekeeper_recipe *r,
                                  const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
-/* Sign flipping (Figure 8): round(fraction * units) random units of the signature are asked to change sign, and only
-   the sign loss is
-   minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
+/* Sign flipping (Figure 8): round(fraction * cells * units) random units of the signature are asked to change sign, and
+   only the sign loss is minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
 /* The same attacks on an encoder-decoder. keys NULL: fine-tuning; else overwriting with these keys and recipe. Items of
    source and target as ipr_seq2seq_loss takes them, in buckets of near-equal length. */
@@ -1759,9 +1824,8 @@ IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspec
                                const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report);
 
 /* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are
-   matched by the
-   input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row. at[H], sign[H]
-   of +1/-1. */
+   matched by the input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row;
+   cell by cell, at [cells][H], sign [cells][H] of +1/-1. IPR_E_ARG for stacked shared cells. */
 IPR_API int ipr_gauge_find(const ipr_classifier *suspect, const ipr_params *reference, ipr_index *at, int8_t *sign);
 
 /* Black box: an API that labels items. Returns IPR_OK, or anything else to give up. items [n] are indices into the
@@ -8756,28 +8820,72 @@ IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor
 }
 
 #ifndef IPR_NO_RNN
-IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index input, ipr_index hidden)
+IPR__FN int ipr__rnn_dirs(const ipr_rnn_desc *d) { return d->bidirectional ? 2 : 1; }
+
+/* Which cell reads layer k in direction dir. */
+IPR__FN int ipr__rnn_cell_of(const ipr_rnn_desc *d, int k, int dir)
 {
+    return d->bidirectional == IPR_BIDIR ? 2 * k + dir : k;
+}
+
+IPR_API int ipr_rnn_cells(const ipr_rnn_desc *d)
+{
+    const int layers = d && d->layers ? d->layers : 1, each = d && d->bidirectional == IPR_BIDIR ? 2 : 1;
+    if (!d || layers < 1 || d->bidirectional < 0 || d->bidirectional > IPR_BIDIR_SHARED) return 0;
+    return layers > IPR_RNN_CELLS_MAX / each ? 0 : layers * each;
+}
+
+/* "SUFFIX_lK" or "SUFFIX_lK_reverse" of a layer as a parameter, U(+-bound). */
+IPR__FN ipr_tensor *ipr__rnn_param(ipr_params *p, const char *name, const char *suffix, int layer, int dir, int rank,
+                                   ipr_index d0, ipr_index d1, double bound)
+{
+    char full[48];
+    ipr_tensor *t;
+    (void)ipr__fmt(full, sizeof full, "%s_l%d%s", suffix, layer, dir ? "_reverse" : "");
+    t = ipr__layer_param(p, name, full, rank, d0, d1);
+    ipr_init_uniform(p, t, bound);
+    return t;
+}
+
+IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc *desc)
+{
+    const char *fn = "ipr_rnn_new";
     ipr_rnn l = IPR_ZERO;
-    const ipr_index rows = (cell == IPR_GRU ? 3 : 4) * hidden;
-    const double bound = hidden > 0 ? 1.0 / ipr__dsqrt((double)hidden) : 0;
-    l.cell = cell;
-    l.input = input;
-    l.hidden = hidden;
-    if (p && cell != IPR_LSTM && cell != IPR_GRU)
-        (void)ipr__fail(p->c, IPR_E_ARG, "ipr_rnn_new", "cell %d; IPR_LSTM or IPR_GRU", cell);
-    l.w_ih = ipr__layer_param(p, name, "weight_ih_l0", 2, rows, input);
-    l.w_hh = ipr__layer_param(p, name, "weight_hh_l0", 2, rows, hidden);
-    l.b_ih = ipr__layer_param(p, name, "bias_ih_l0", 1, rows, 0);
-    l.b_hh = ipr__layer_param(p, name, "bias_hh_l0", 1, rows, 0);
-    ipr_init_uniform(p, l.w_ih, bound);
-    ipr_init_uniform(p, l.w_hh, bound);
-    ipr_init_uniform(p, l.b_ih, bound);
-    ipr_init_uniform(p, l.b_hh, bound);
+    ipr_rnn_desc *d = &l.desc;
+    ipr_index rows;
+    double bound;
+    int k, dir;
+    if (desc) *d = *desc;
+    if (!d->cell) d->cell = IPR_LSTM;
+    if (!d->layers) d->layers = 1;
+    l.cells = ipr_rnn_cells(d);
+    if (p && !desc) (void)ipr__fail(p->c, IPR_E_ARG, fn, "the description is NULL");
+    else if (p && d->cell != IPR_LSTM && d->cell != IPR_GRU)
+        (void)ipr__fail(p->c, IPR_E_ARG, fn, "cell %d; IPR_LSTM or IPR_GRU", d->cell);
+    else if (p && !l.cells)
+        (void)ipr__fail(p->c, IPR_E_ARG, fn, "layers %d, bidirectional %d: at most %d cells; 0, IPR_BIDIR or _SHARED",
+                        d->layers, d->bidirectional, (int)IPR_RNN_CELLS_MAX);
+    else if (p && !(d->dropout >= 0 && d->dropout < 1))
+        (void)ipr__fail(p->c, IPR_E_RANGE, fn, "dropout %g: 0 <= p < 1", d->dropout);
+    if (!l.cells) {
+        d->layers = l.cells = 1;
+        d->bidirectional = 0;
+    }
+    rows = (d->cell == IPR_GRU ? 3 : 4) * d->hidden;
+    bound = d->hidden > 0 ? 1.0 / ipr__dsqrt((double)d->hidden) : 0;
+    for (k = 0; k < d->layers; k++)
+        for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
+            ipr_rnn_cell *cell = &l.at[ipr__rnn_cell_of(d, k, dir)];
+            const ipr_index in = k ? d->hidden * ipr__rnn_dirs(d) : d->input;
+            cell->w_ih = ipr__rnn_param(p, name, "weight_ih", k, dir, 2, rows, in, bound);
+            cell->w_hh = ipr__rnn_param(p, name, "weight_hh", k, dir, 2, rows, d->hidden, bound);
+            cell->b_ih = ipr__rnn_param(p, name, "bias_ih", k, dir, 1, rows, 0, bound);
+            cell->b_hh = ipr__rnn_param(p, name, "bias_hh", k, dir, 1, rows, 0, bound);
+        }
     return l;
 }
 
-IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn *l, ipr_tensor *x)
+IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn_cell *l, ipr_tensor *x)
 {
     ipr_rnn_in in = IPR_ZERO;
     in.x = x;
@@ -8788,27 +8896,101 @@ IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn *l, ipr_tensor *x)
     return in;
 }
 
-IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_in *in)
+IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, int cell, const ipr_rnn_in *in)
 {
     ipr_rnn_out out = IPR_ZERO;
-    if (l->cell == IPR_GRU) (void)ipr_gru(c, in, &out);
+    if (cell == IPR_GRU) (void)ipr_gru(c, in, &out);
     else (void)ipr_lstm(c, in, &out);
     return out;
 }
 
-IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, ipr_tensor *gate, int dual)
+/* One layer: cells of both directions over x, which has been doubled already in layers above a dual one. */
+IPR__FN int ipr__rnn_layer(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *call, int k, ipr_tensor *x,
+                           const ipr_tensor *lengths, ipr_rnn_result *out)
 {
-    ipr_rnn_in in;
+    const int dirs = ipr__rnn_dirs(&l->desc), top = k + 1 == l->desc.layers;
+    ipr_tensor *h[2], *y[2];
+    int dir;
+    for (dir = 0; dir < dirs; dir++) {
+        const int at = ipr__rnn_cell_of(&l->desc, k, dir);
+        ipr_rnn_in in = ipr__rnn_inputs(&l->at[at], x);
+        ipr_rnn_out o;
+        in.lengths = lengths;
+        in.reverse = dir;
+        in.gate = call->gates && at < call->gates->count ? call->gates->at[at] : NULL;
+        if (k) in.gate_from = call->dual ? ipr_dim(x, 1) / 2 : 0;
+        else in.dual = call->dual;
+        in.no_y = top && !call->want_y && !call->want_gates;
+        in.want_gate_out = call->want_gates && (!dir || l->desc.bidirectional == IPR_BIDIR);
+        o = ipr__rnn_run(c, l->desc.cell, &in);
+        if (ipr_is_poison(o.h_n)) return 0;
+        h[dir] = o.h_n;
+        y[dir] = o.y;
+        if (!in.want_gate_out) continue;
+        out->gate_out.at[at] = o.gate_out;
+        out->first.at[at] = ipr_select(c, o.y, 0, dir ? ipr_dim(x, 0) - 1 : 0);
+    }
+    if (top) out->last = dirs == 2 ? ipr_concat(c, h, 2, 1) : h[0];
+    if (!top || call->want_y) out->y = dirs == 2 ? ipr_concat(c, y, 2, 2) : y[0];
+    return !c->err;
+}
+
+/* 0 on error or poison. */
+IPR__FN int ipr__rnn_stack(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out)
+{
+    const ipr_tensor *lengths = in->lengths;
+    ipr_tensor *x = in->x, *twice[2];
+    int k;
+    if (in->gates && in->gates->count > l->cells) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_apply", "%d gates; the layer has %d cells", in->gates->count, l->cells);
+        return 0;
+    }
+    for (k = 0; in->gates && k < in->gates->count; k++)
+        if (in->gates->at[k] && ipr_is_poison(in->gates->at[k])) return 0;
+    for (k = 0; k < l->desc.layers; k++) {
+        if (!ipr__rnn_layer(c, l, in, k, x, lengths, out)) return 0;
+        if (k + 1 == l->desc.layers) break;
+        x = in->no_dropout ? out->y : ipr_dropout(c, out->y, l->desc.dropout);
+        if (!k && in->dual && lengths) {
+            twice[0] = twice[1] = (ipr_tensor *)(uintptr_t)lengths;
+            lengths = ipr_concat(c, twice, 2, 0);
+        }
+    }
+    return !c->err;
+}
+
+IPR_API int ipr_rnn_apply(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out)
+{
+    const char *fn = "ipr_rnn_apply";
+    if (!c) return IPR_E_ARG;
+    if (!out) return ipr__fail(c, IPR_E_ARG, fn, "out is NULL; pass a struct for the results");
+    ipr__zero(out, sizeof *out);
+    out->last = out->y = ipr__poison(c);
+    if (!l || !in) return ipr__fail(c, IPR_E_ARG, fn, "the layer or the inputs are NULL");
+    out->gate_out.count = out->first.count = in->want_gates ? l->cells : 0;
+    if ((in->x && ipr_is_poison(in->x)) || !ipr__rnn_stack(c, l, in, out)) {
+        int k;
+        out->last = out->y = ipr__poison(c);
+        for (k = 0; k < out->first.count; k++) out->first.at[k] = out->gate_out.at[k] = ipr__poison(c);
+    }
+    if (!in->want_y) out->y = NULL;
+    return c->err;
+}
+
+IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    ipr_rnn_call in = IPR_ZERO;
+    ipr_rnn_result out;
     if (!l) {
         (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_forward", "the layer is NULL");
         return ipr__poison(c);
     }
-    if (ipr_is_poison(x) || (gate && ipr_is_poison(gate))) return ipr__poison(c);
-    in = ipr__rnn_inputs(l, x);
-    in.gate = gate;
+    if (ipr_is_poison(x)) return ipr__poison(c);
+    in.x = x;
+    in.gates = gates;
     in.dual = dual;
-    in.no_y = 1;
-    return ipr__rnn_run(c, l, &in).h_n;
+    (void)ipr_rnn_apply(c, l, &in, &out);
+    return out.last;
 }
 #endif
 #endif /* IPR_FLOOR_MAX >= 6 */
@@ -16017,10 +16199,17 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
 {
     const char *fn = "ipr_classifier_new";
+    ipr_rnn_desc rd = IPR_ZERO;
     ipr_classifier *m;
+    int pad;
     if (!c || c->err) return NULL;
     if (!d) {
         (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
+        return NULL;
+    }
+    pad = d->pad > 0 ? (int)d->pad : -1;
+    if (pad >= 0 && (ipr_index)pad >= d->vocabulary) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "padding id %d; the vocabulary has %I", pad, d->vocabulary);
         return NULL;
     }
     if (d->input < 1 || d->hidden < 1 || d->classes < 2 || d->vocabulary < 0) {
@@ -16039,10 +16228,17 @@ IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc
     m->c = c;
     m->desc = *d;
     if (!m->desc.cell) m->desc.cell = IPR_LSTM;
+    if (!m->desc.layers) m->desc.layers = 1;
+    rd.cell = m->desc.cell;
+    rd.input = d->input;
+    rd.hidden = d->hidden;
+    rd.layers = d->layers;
+    rd.bidirectional = d->bidirectional;
+    rd.dropout = d->rnn_dropout;
     m->params = ipr_params_new(c);
-    if (d->vocabulary) m->embed = ipr_embed_new(m->params, "embedding", d->vocabulary, d->input, -1);
-    m->rnn = ipr_rnn_new(m->params, "rnn", m->desc.cell, d->input, d->hidden);
-    m->output = ipr_dense_new(m->params, "output", d->hidden, d->classes, 1);
+    if (d->vocabulary) m->embed = ipr_embed_new(m->params, "embedding", d->vocabulary, d->input, pad);
+    m->rnn = ipr_rnn_new(m->params, "rnn", &rd);
+    m->output = ipr_dense_new(m->params, "output", d->hidden * ipr__rnn_dirs(&rd), d->classes, 1);
     if (c->err) {
         ipr_classifier_free(m);
         return NULL;
@@ -16067,13 +16263,35 @@ IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m)
     return n;
 }
 
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, ipr_tensor *gate, int dual)
+/* Steps of each row of ids [T,B] before the pads at its end, at least 1. */
+IPR__FN ipr_tensor *ipr__pad_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t pad)
 {
-    ipr_tensor *h;
+    ipr_index b, n;
+    ipr_tensor *t;
+    if (ipr_is_poison(ids) || ids->rank != 2 || ids->s->type != IPR_T_I32) return NULL; /* the embedding will say so */
+    t = ipr_new_i32(c, 1, &ids->dim[1]);
+    for (b = 0; !ipr_is_poison(t) && b < ids->dim[1]; b++) {
+        for (n = ids->dim[0]; n > 1 && ipr__rdi(ids)[(n - 1) * ids->stride[0] + b * ids->stride[1]] == pad; n--) {}
+        ((int32_t *)t->s->data)[b] = (int32_t)n;
+    }
+    return t;
+}
+
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    ipr_rnn_call in = IPR_ZERO;
+    ipr_rnn_result out;
     if (!m) return NULL;
-    if (m->desc.vocabulary) x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
-    h = ipr_rnn_forward(m->c, &m->rnn, x, gate, dual);
-    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, h, m->desc.dropout));
+    if (m->desc.vocabulary) {
+        if (m->desc.pad > 0 && !m->desc.pads_as_coded) in.lengths = ipr__pad_lengths(m->c, x, m->desc.pad);
+        x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
+    }
+    if (ipr_is_poison(x)) return ipr__poison(m->c);
+    in.x = x;
+    in.gates = gates;
+    in.dual = dual;
+    (void)ipr_rnn_apply(m->c, &m->rnn, &in, &out);
+    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, out.last, m->desc.dropout));
 }
 
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
@@ -16088,18 +16306,19 @@ IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, con
     ipr_set_training(c, 0);
     ipr_no_grad(c, 1);
     for (at = 0; at < n && !c->err; at += k) {
-        ipr_tensor *x = NULL, *y = NULL, *gate = NULL, *p, *best;
+        ipr_tensor *x = NULL, *y = NULL, *p, *best;
+        ipr_gates gates = IPR_ZERO;
         const uint32_t step_no = c->step_no;
         k = IPR__MIN(n - at, (ipr_index)IPR__EVAL_BATCH);
         for (i = 0; !idx && i < k; i++) seq[i] = (uint32_t)(at + i);
         (void)ipr_batch(c, ds, idx ? idx + at : seq, k, IPR_TIME_MAJOR, &x, &y);
-        if (gate_rows) {
+        for (gates.count = 0; gate_rows && gates.count < m->rnn.cells; gates.count++) {
             ipr_index d[2];
             d[0] = gate_steps;
             d[1] = m->desc.hidden;
-            gate = ipr_from(c, 2, d, gate_rows);
+            gates.at[gates.count] = ipr_from(c, 2, d, gate_rows + gates.count * gate_steps * m->desc.hidden);
         }
-        p = ipr_softmax(c, ipr_classifier_forward(m, x, gate, 0));
+        p = ipr_softmax(c, ipr_classifier_forward(m, x, gate_rows ? &gates : NULL, 0));
         best = ipr_argmax(c, p);
         if (!ipr_is_poison(best) && !ipr_is_poison(y)) {
             for (i = 0; labels && i < k; i++) labels[at + i] = ipr__rdi(best)[i];
@@ -16134,9 +16353,9 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
 IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
 {
     const char *fn = "ipr_seq2seq_new";
+    ipr_rnn_desc rd = IPR_ZERO;
     ipr_seq2seq_desc d;
     ipr_seq2seq *m;
-    ipr_index i;
     if (!c || c->err) return NULL;
     if (!desc) {
         (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
@@ -16168,14 +16387,17 @@ IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
     m->desc = d;
     m->params = ipr_params_new(c);
     m->encoder_embed = ipr_embed_new(m->params, "encoder.embedding", d.source_vocabulary, d.embed, (int)d.pad);
-    m->encoder = ipr_rnn_new(m->params, "encoder.rnn", IPR_GRU, d.embed, d.hidden);
+    rd.cell = IPR_GRU;
+    rd.input = d.embed;
+    rd.hidden = d.hidden;
+    rd.bidirectional = d.bidirectional;
+    m->encoder = ipr_rnn_new(m->params, "encoder.rnn", &rd);
+    if (d.bidirectional) m->bridge = ipr_dense_new(m->params, "encoder.bridge", 2 * d.hidden, d.hidden, 1);
     m->decoder_embed = ipr_embed_new(m->params, "decoder.embedding", d.target_vocabulary, d.embed, (int)d.pad);
-    m->decoder = ipr_rnn_new(m->params, "decoder.rnn", IPR_GRU, d.embed + (d.context ? d.hidden : 0), d.hidden);
+    rd.input += d.context ? d.hidden : 0;
+    rd.bidirectional = 0;
+    m->decoder = ipr_rnn_new(m->params, "decoder.rnn", &rd);
     m->output = ipr_dense_new(m->params, "decoder.output", d.hidden, d.target_vocabulary, 1);
-    for (i = d.hidden; !c->err && i < 2 * d.hidden; i++) {
-        ipr__wr(m->encoder.b_ih)[i] += IPR__R(d.carry);
-        ipr__wr(m->decoder.b_ih)[i] += IPR__R(d.carry);
-    }
     if (c->err) {
         ipr_seq2seq_free(m);
         return NULL;
@@ -16219,18 +16441,26 @@ IPR__FN ipr_tensor *ipr__s2s_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t 
 }
 
 /* Last encoder states [B or 2B,H] of source [S,B]. */
-IPR__FN ipr_tensor *ipr__s2s_encode(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *gate, int dual)
+IPR__FN ipr_tensor *ipr__s2s_encode(ipr_seq2seq *m, ipr_tensor *source, const ipr_gates *gates, int dual)
 {
     ipr_ctx *c = m->c;
-    ipr_tensor *x = ipr_embed_forward(c, &m->encoder_embed, source);
-    ipr_rnn_in in = ipr__rnn_inputs(&m->encoder, ipr_dropout(c, x, m->desc.embed_dropout));
-    if (ipr_is_poison(in.x)) return in.x;
-    in.lengths = ipr__s2s_lengths(c, source, m->desc.pad);
+    ipr_tensor *x = ipr_dropout(c, ipr_embed_forward(c, &m->encoder_embed, source), m->desc.embed_dropout);
+    ipr_rnn_in in = ipr__rnn_inputs(&m->encoder.at[0], x);
+    ipr_rnn_call call = IPR_ZERO;
+    ipr_rnn_result out;
+    if (ipr_is_poison(x)) return x;
+    call.lengths = in.lengths = ipr__s2s_lengths(c, source, m->desc.pad);
+    call.x = x;
+    call.dual = in.dual = dual;
+    if (m->desc.bidirectional) {
+        call.gates = gates->count ? gates : NULL;
+        (void)ipr_rnn_apply(c, &m->encoder, &call, &out);
+        return ipr_tanh(c, ipr_dense_forward(c, &m->bridge, out.last));
+    }
+    in.gate = gates->at[0];
     in.reverse = m->desc.reverse;
-    in.gate = gate;
-    in.dual = dual;
     in.no_y = 1;
-    return ipr__rnn_run(c, &m->encoder, &in).h_n;
+    return ipr__rnn_run(c, IPR_GRU, &in).h_n;
 }
 
 /* Decoder states after ids [T,B] from h0 [R,H], R = B or (dual) 2B: h of every step [T,R,H], behind the gate (all rows,
@@ -16256,13 +16486,13 @@ IPR__FN ipr_tensor *ipr__s2s_decode(ipr_seq2seq *m, ipr_tensor *ids, ipr_tensor 
         x = ipr_concat(c, p, 2, 2);
         if (ipr_is_poison(x)) return x;
     }
-    in = ipr__rnn_inputs(&m->decoder, x);
+    in = ipr__rnn_inputs(&m->decoder.at[0], x);
     in.h0 = h0;
     in.gate = gate;
     in.dual = dual && !m->desc.context;
     if (dual) in.gate_from = B;
     if (T > 1 && !(dual && m->desc.context)) in.lengths = ipr__s2s_lengths(c, ids, m->desc.pad);
-    y = ipr__rnn_run(c, &m->decoder, &in).y;
+    y = ipr__rnn_run(c, IPR_GRU, &in).y;
     if (!gate || ipr_is_poison(y)) return y;
     /* what the output layer reads: h * gate[t] in the gated rows */
     d[0] = T - IPR__MIN(T, ipr_dim(gate, 0));
@@ -16290,6 +16520,7 @@ IPR__FN ipr_tensor *ipr__s2s_decode(ipr_seq2seq *m, ipr_tensor *ids, ipr_tensor 
 IPR__FN ipr_tensor *ipr__s2s_states(ipr_seq2seq *m, const char *fn, ipr_tensor *source, ipr_tensor *target,
                                     const ipr_seq2seq_gates *gates, int dual)
 {
+    const ipr_seq2seq_gates none = IPR_ZERO;
     ipr_ctx *c = m->c;
     ipr_tensor *h;
     char s1[96], s2[96];
@@ -16299,8 +16530,9 @@ IPR__FN ipr_tensor *ipr__s2s_states(ipr_seq2seq *m, const char *fn, ipr_tensor *
                         ipr__shape(source, s1), ipr__shape(target, s2));
         return ipr__poison(c);
     }
-    h = ipr__s2s_encode(m, source, gates ? gates->encoder : NULL, dual);
-    return ipr__s2s_decode(m, ipr_slice(c, target, 0, 0, target->dim[0] - 1), h, h, gates ? gates->decoder : NULL, dual);
+    if (!gates) gates = &none;
+    h = ipr__s2s_encode(m, source, &gates->encoder, dual);
+    return ipr__s2s_decode(m, ipr_slice(c, target, 0, 0, target->dim[0] - 1), h, h, gates->decoder.at[0], dual);
 }
 
 IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
@@ -16463,13 +16695,17 @@ IPR__FN ipr_tensor *ipr__gate_row(ipr_ctx *c, const ipr_real *rows, ipr_index st
     return rows && t < steps ? ipr_from(c, 2, d, rows + t * H) : NULL;
 }
 
-/* All gate rows as a tensor [steps,H] or NULL. */
-IPR__FN ipr_tensor *ipr__gate_rows(ipr_ctx *c, const ipr_real *rows, ipr_index steps, ipr_index H)
+/* All gate rows of a layer as tensors. */
+IPR__FN ipr_gates ipr__gate_rows(ipr_ctx *c, const ipr_rnn *l, const ipr_real *rows, ipr_index steps)
 {
+    ipr_gates g = IPR_ZERO;
     ipr_index d[2];
+    int i;
     d[0] = steps;
-    d[1] = H;
-    return rows ? ipr_from(c, 2, d, rows) : NULL;
+    d[1] = l->desc.hidden;
+    g.count = rows ? l->cells : 0;
+    for (i = 0; i < g.count; i++) g.at[i] = ipr_from(c, 2, d, rows + i * d[0] * d[1]);
+    return g;
 }
 
 /* One word for every row. 0 on error. */
@@ -16504,10 +16740,11 @@ IPR__FN int ipr__beam_run(ipr__beam *b, ipr_seq2seq *m, const ipr_dataset *ds, c
 {
     ipr_ctx *c = m->c;
     const ipr_index H = m->desc.hidden;
+    const ipr_gates gates = ipr__gate_rows(c, &m->encoder, g ? g->encoder : NULL, g ? g->encoder_steps : 0);
     ipr_tensor *x, *h;
     ipr_index s, t;
     (void)ipr_batch(c, ds, idx, k, IPR_TIME_MAJOR, &x, NULL);
-    h = ipr__s2s_encode(m, x, g ? ipr__gate_rows(c, g->encoder, g->encoder_steps, H) : NULL, 0);
+    h = ipr__s2s_encode(m, x, &gates, 0);
     if (ipr_is_poison(h)) return 0;
     ipr__copy(b->h, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
     ipr__copy(b->context, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
@@ -16643,8 +16880,8 @@ IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const i
         (void)ipr_batch(c, source, seq, k, IPR_TIME_MAJOR, &x, NULL);
         (void)ipr_batch(c, target, seq, k, IPR_TIME_MAJOR, &y, NULL);
         if (rows) {
-            g.encoder = ipr__gate_rows(c, rows->encoder, rows->encoder_steps, m->desc.hidden);
-            g.decoder = ipr__gate_rows(c, rows->decoder, rows->decoder_steps, m->desc.hidden);
+            g.encoder = ipr__gate_rows(c, &m->encoder, rows->encoder, rows->encoder_steps);
+            g.decoder = ipr__gate_rows(c, &m->decoder, rows->decoder, rows->decoder_steps);
         }
         p = ipr_log_softmax(c, ipr_seq2seq_forward(m, x, y, &g, 0)); /* [T,k,V] */
         best = forced ? ipr_argmax(c, p) : NULL;
@@ -17084,9 +17321,12 @@ struct ipr_gatekeeper {
     ipr_gatekeeper_desc d; /* layer, signature and items are NULL here: nothing dangles */
     ipr_index text_bits;
     ipr_real *key; /* [K][Tk][width] */
-    int8_t *bits;  /* [units] */
+    int8_t *bits;  /* [cells][units] */
     char layer[64];
 };
+
+/* Bits of the signature. */
+IPR__FN ipr_index ipr__sign_size(const ipr_gatekeeper *g) { return g->d.cells * g->d.units; }
 
 IPR__FN ipr_index ipr__key_width(const ipr_gatekeeper_desc *d) { return d->token_high > 0 ? 1 : d->width; }
 IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g)
@@ -17129,6 +17369,9 @@ IPR__FN int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
 {
     char s[64];
     if (!d->kind) d->kind = IPR_KEY_RANDOM;
+    if (!d->cells) d->cells = 1;
+    if (d->cells < 1 || d->cells > IPR_RNN_CELLS_MAX)
+        return ipr__fail(c, IPR_E_ARG, fn, "%d cells; 1..%d", d->cells, (int)IPR_RNN_CELLS_MAX);
     if (!d->keys) d->keys = d->kind == IPR_KEY_BATCH ? 8 : 1;
     if (d->kind < IPR_KEY_RANDOM || d->kind > IPR_KEY_BATCH)
         return ipr__fail(c, IPR_E_ARG, fn, "kind %d; IPR_KEY_RANDOM, _FIXED or _BATCH", d->kind);
@@ -17162,14 +17405,39 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_d
     g->d.layer = g->d.signature = NULL;
     g->d.items = NULL;
     g->key = (ipr_real *)ipr__alloc(c, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    g->bits = (int8_t *)ipr__alloc(c, (size_t)d->units);
+    g->bits = (int8_t *)ipr__alloc(c, (size_t)ipr__sign_size(g));
     if (!g->key || !g->bits) {
         ipr_gatekeeper_free(g);
         return NULL;
     }
     ipr__zero(g->key, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    ipr__zero(g->bits, (size_t)d->units);
+    ipr__zero(g->bits, (size_t)ipr__sign_size(g));
     return g;
+}
+
+IPR_API ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m)
+{
+    ipr_gatekeeper_desc d = IPR_ZERO;
+    if (!m) return d;
+    d.width = m->desc.input;
+    d.units = m->desc.hidden;
+    d.cells = m->rnn.cells;
+    d.bidirectional = m->desc.bidirectional;
+    return d;
+}
+
+/* The signature of every cell: the text, then bits from the seed under the cell's own name. */
+IPR__FN int ipr__sign_all(ipr_gatekeeper *g, const char *text, const char *layer, const void *seed, size_t seed_bytes)
+{
+    char name[96];
+    int i, st = IPR_OK;
+    for (i = 0; i < g->d.cells && st == IPR_OK; i++) {
+        const int each = g->d.bidirectional == IPR_BIDIR ? 2 : 1;
+        (void)ipr__fmt(name, sizeof name, i ? "%s.l%d%s" : "%s", layer, i / each, i % each ? "_reverse" : "");
+        st = ipr_signature_bits(g->c, text, ipr__derive(seed, seed_bytes, "gatekeeper", name, "signature"),
+                                g->bits + i * g->d.units, g->d.units);
+    }
+    return st;
 }
 
 IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed,
@@ -17212,8 +17480,7 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
     g->text_bits = d.signature ? 8 * (ipr_index)ipr__strlen(d.signature) : 0;
     r = ipr_rng_make(ipr__derive(seed, seed_bytes, "gatekeeper", layer, "key"), IPR__STREAM_KEY, 0);
     ipr__key_draw(&d, &r, g->key);
-    if (ipr_signature_bits(c, d.signature, ipr__derive(seed, seed_bytes, "gatekeeper", layer, "signature"), g->bits,
-                           d.units) != IPR_OK) {
+    if (ipr__sign_all(g, d.signature, layer, seed, seed_bytes) != IPR_OK) {
         ipr_gatekeeper_free(g);
         g = NULL;
     }
@@ -17227,7 +17494,7 @@ IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g)
     if (!g) return;
     c = g->c;
     if (g->key) ipr_wipe(g->key, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    if (g->bits) ipr_wipe(g->bits, (size_t)g->d.units);
+    if (g->bits) ipr_wipe(g->bits, (size_t)ipr__sign_size(g));
     ipr__free(c, g->key);
     ipr__free(c, g->bits);
     ipr_wipe(g, sizeof *g);
@@ -17257,9 +17524,9 @@ IPR_API int ipr_gatekeeper_fresh(const ipr_gatekeeper *g, uint64_t draw, ipr_ind
 IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
 {
     ipr_array e[2];
-    ipr_pair pair[7];
+    ipr_pair pair[8];
     ipr_meta meta;
-    char num[4][24];
+    char num[5][24];
     if (!g) return IPR_E_ARG;
     ipr__zero(e, sizeof e);
     e[0].name = "key";
@@ -17272,10 +17539,12 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     e[0].bytes = (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real);
     e[1].name = "signature";
     e[1].dtype = IPR_DT_I8;
-    e[1].rank = 1;
-    e[1].dims[0] = g->d.units;
+    e[1].rank = g->d.cells > 1 ? 2 : 1;
+    e[1].dims[0] = g->d.cells > 1 ? g->d.cells : g->d.units;
+    e[1].dims[1] = g->d.units;
     e[1].data = g->bits;
-    e[1].bytes = (size_t)g->d.units;
+    e[1].bytes = (size_t)ipr__sign_size(g);
+    (void)ipr__fmt(num[4], sizeof num[4], "%d", g->d.cells);
     (void)ipr__fmt(num[0], sizeof num[0], "%d", g->d.kind);
     (void)ipr__fmt(num[1], sizeof num[1], "%I", g->text_bits);
     (void)ipr__fmt(num[2], sizeof num[2], "%I", g->d.width);
@@ -17294,8 +17563,10 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     pair[5].value = num[2];
     pair[6].key = "ipr.tokens";
     pair[6].value = num[3];
+    pair[7].key = "ipr.cells";
+    pair[7].value = num[4];
     meta.pairs = pair;
-    meta.count = 7;
+    meta.count = g->d.cells > 1 ? 8 : 7; /* one cell: as always, for older readers */
     return ipr__secret_file(g->c, path, e, 2, &meta);
 }
 
@@ -17317,10 +17588,12 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
         (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s has another version than 1; use a newer ipr.h", path);
         return NULL;
     }
-    if (!key || !sig || key->rank != 3 || sig->rank != 1 || !layer || !tok || ipr__strlen(layer) >= 64) {
+    if (!key || !sig || key->rank != 3 || sig->rank < 1 || sig->rank > 2 || sig->dims[0] > 1 << 20 || !layer || !tok ||
+        ipr__strlen(layer) >= 64 || (sig->rank == 2 && ipr__meta_int(st, "ipr.cells") != (int64_t)sig->dims[0])) {
         (void)ipr__fail(
             c, IPR_E_FORMAT, fn,
-            "%s lacks key [K,Tk,width], signature [units] or metadata; it was damaged or written by something else",
+            "%s lacks key [K,Tk,width], signature [units] or [cells,units], or metadata; it was damaged or written by "
+            "something else",
             path);
         return NULL;
     }
@@ -17330,7 +17603,8 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     d.keys = key->dims[0];
     d.steps = key->dims[1];
     d.width = (ipr_index)ipr__meta_int(st, "ipr.width");
-    d.units = sig->dims[0];
+    d.units = sig->dims[sig->rank - 1];
+    if (sig->rank == 2) d.cells = (int)sig->dims[0];
     if (low >= 0 && low <= high && high <= 0x7fffffff) {
         d.token_low = (int32_t)low;
         d.token_high = (int32_t)high;
@@ -17346,10 +17620,10 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     if (!g) return NULL;
     g->text_bits = (ipr_index)bits;
     ipr__copy(g->layer, layer, ipr__strlen(layer) + 1);
-    if (ipr_array_get(c, key, IPR_DT_REAL, g->key) == IPR_OK && sig->bytes == (size_t)d.units) {
+    if (ipr_array_get(c, key, IPR_DT_REAL, g->key) == IPR_OK && sig->bytes == (size_t)ipr__sign_size(g)) {
         ipr__copy(g->bits, sig->data, sig->bytes);
-        for (i = 0; i < d.units && (g->bits[i] == 1 || g->bits[i] == -1); i++) {}
-        if (i == d.units) {
+        for (i = 0; i < ipr__sign_size(g) && (g->bits[i] == 1 || g->bits[i] == -1); i++) {}
+        if (i == ipr__sign_size(g)) {
             for (i = 0; i < ipr_gatekeeper_size(g) && ipr__finite_real(g->key[i]); i++) {}
             if (i == ipr_gatekeeper_size(g)) return g;
         }
@@ -17407,10 +17681,10 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr__keyed m, const 
         for (t = 0; t < T; t++)
             for (r = 0; r < rows; r++) ((int32_t *)x->s->data)[t * rows + r] = (int32_t)keys[r * T + t];
         x = ipr_embed_forward(c, m.embed, x);
-        if (m.rnn->input > m.width) { /* a decoder's context: a key comes from no source */
+        if (m.rnn->desc.input > m.width) { /* a decoder's context: a key comes from no source */
             ipr_tensor *part[2];
             part[0] = x;
-            d[2] = m.rnn->input - m.width;
+            d[2] = m.rnn->desc.input - m.width;
             part[1] = ipr_new(c, 3, d);
             x = ipr_concat(c, part, 2, 2);
         }
@@ -17428,8 +17702,11 @@ IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
 {
     if (!g || !m.rnn) return IPR_E_ARG;
     if (g->c->err) return g->c->err;
-    if (g->d.units != m.rnn->hidden)
-        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units, m.rnn->hidden);
+    if (g->d.units != m.rnn->desc.hidden)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units,
+                         m.rnn->desc.hidden);
+    if (g->d.cells != m.rnn->cells)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %d cells, the model has %d", g->d.cells, m.rnn->cells);
     if ((g->d.token_high > 0) != (m.vocabulary > 0) || (m.vocabulary == 0 && g->d.width != m.width))
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)",
                          g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m.width,
@@ -17440,21 +17717,15 @@ IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
     return IPR_OK;
 }
 
-/* Runs the keys through the layer; *first [n*K,H] is the state after the first step. Returns gate activations
-   [Tk,n*K,H]. */
-IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n,
-                                  ipr_tensor **first)
+/* Runs the keys through the layers: of every cell gate_out [Tk,n*K,H] and first [n*K,H], the state after the first step
+   that it reads. 0 on error or poison. */
+IPR__FN int ipr__key_pass(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n, ipr_rnn_result *out)
 {
-    ipr_rnn_in in = ipr__rnn_inputs(m.rnn, ipr__key_input(g, m, keys, n));
-    ipr_rnn_out out;
-    if (ipr_is_poison(in.x)) {
-        *first = in.x;
-        return in.x;
-    }
-    in.want_gate_out = 1;
-    out = ipr__rnn_run(g->c, m.rnn, &in);
-    *first = ipr_is_poison(out.y) ? out.y : ipr_select(g->c, out.y, 0, 0);
-    return out.gate_out;
+    ipr_rnn_call in = IPR_ZERO;
+    in.x = ipr__key_input(g, m, keys, n);
+    in.want_gates = in.no_dropout = 1;
+    if (ipr_is_poison(in.x)) return 0;
+    return ipr_rnn_apply(g->c, m.rnn, &in, out) == IPR_OK && !ipr_is_poison(out->last);
 }
 
 /* Rows [n*K, H] -> [n, H]: the mean over each key's K sequences. */
@@ -17473,6 +17744,8 @@ IPR__FN int ipr__key_gates(const ipr_gatekeeper *g, ipr__keyed m, const char *fn
 {
     enum { IPR__KEY_ROWS = 256 };
     ipr_ctx *c = g ? g->c : NULL;
+    const ipr_index K = g ? g->d.keys : 0, H = g ? g->d.units : 0, T = g ? g->d.steps : 0;
+    const int cells = g ? g->d.cells : 0;
     ipr_index at, k, per, i, t, j;
     int no_grad;
     if (ipr__key_fits(g, m, fn) != IPR_OK) return c ? c->err : IPR_E_ARG;
@@ -17484,22 +17757,24 @@ IPR__FN int ipr__key_gates(const ipr_gatekeeper *g, ipr__keyed m, const char *fn
     ipr_no_grad(c, 1);
     per = IPR__MAX((ipr_index)1, IPR__KEY_ROWS / g->d.keys);
     for (at = 0; at < n && !c->err; at += k) {
-        const ipr_index K = g->d.keys, H = g->d.units, T = g->d.steps;
         const uint32_t step_no = c->step_no;
-        ipr_tensor *h0, *a;
+        ipr_rnn_result out;
+        int cell;
         k = IPR__MIN(per, n - at);
-        a = ipr__key_pass(g, m, keys + at * ipr_gatekeeper_size(g), k, &h0);
-        h0 = ipr__contig(c, ipr__mean_keys(c, h0, k, K));
-        if (!ipr_is_poison(a) && !ipr_is_poison(h0)) {
-            if (first) ipr__copy(first + at * H, ipr__rd(h0), (size_t)(k * H) * sizeof(ipr_real));
-            for (i = 0; gates && i < k; i++)
-                for (t = 0; t < T; t++) {
-                    ipr_real *out = gates + ((at + i) * T + t) * H;
-                    const ipr_real *row = ipr__rd(a) + (t * k + i) * K * H;
-                    c->kern->col_sum(K, H, row, H, 0, out);
-                    for (j = 0; j < H; j++) out[j] /= IPR__R(K);
-                }
-        }
+        if (ipr__key_pass(g, m, keys + at * ipr_gatekeeper_size(g), k, &out))
+            for (cell = 0; cell < cells; cell++) {
+                ipr_tensor *a = ipr__contig(c, out.gate_out.at[cell]);
+                ipr_tensor *h0 = ipr__contig(c, ipr__mean_keys(c, out.first.at[cell], k, K));
+                if (ipr_is_poison(a) || ipr_is_poison(h0)) break;
+                for (i = 0; first && i < k; i++)
+                    ipr__copy(first + ((at + i) * cells + cell) * H, ipr__rd(h0) + i * H, (size_t)H * sizeof(ipr_real));
+                for (i = 0; gates && i < k; i++)
+                    for (t = 0; t < T; t++) {
+                        ipr_real *to = gates + (((at + i) * cells + cell) * T + t) * H;
+                        c->kern->col_sum(K, H, ipr__rd(a) + (t * k + i) * K * H, H, 0, to);
+                        for (j = 0; j < H; j++) to[j] /= IPR__R(K);
+                    }
+            }
         ipr_step_end(c);
         c->step_no = step_no;
     }
@@ -17517,7 +17792,7 @@ IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *
 {
     ipr_index j, n = 0;
     if (!g || !first) return 0;
-    for (j = 0; j < g->d.units; j++) n += g->bits[j] > 0 ? first[j] > IPR__R(0) : first[j] < IPR__R(0);
+    for (j = 0; j < ipr__sign_size(g); j++) n += g->bits[j] > 0 ? first[j] > IPR__R(0) : first[j] < IPR__R(0);
     return n;
 }
 
@@ -17597,63 +17872,75 @@ IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe
     return IPR_OK;
 }
 
+/* The recipe's terms for one cell; a [Tk,n*K,H] its gates under the n keys, h0 [n*K,H] its first states, bits its
+   signature. *gate becomes the genuine key's; the sum is added to loss (NULL: none yet). */
+IPR__FN ipr_tensor *ipr__embed_cell(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe *r, ipr_tensor *loss,
+                                    ipr_tensor *a, ipr_tensor *h0, const int8_t *bits, ipr_tensor **gate)
+{
+    ipr_ctx *c = g->c;
+    const ipr_index K = g->d.keys, H = g->d.units;
+    ipr_tensor *h, *s = ipr__temp1(c, H), *wrong, *v;
+    ipr_index j, d[3];
+    if (ipr_is_poison(s)) return s;
+    for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(bits[j]);
+    *gate = ipr_mean_axis(c, ipr_slice(c, a, 1, 0, K), 1); /* eq. 1, mean over the K keys */
+    h = ipr__mean_keys(c, h0, 1 + r->negatives, K);        /* [n,H] */
+    loss = ipr__plus(c, loss, r->sign_weight, ipr__sign_loss(c, ipr_slice(c, h, 0, 0, 1), s, r->sign_margin));
+    if (r->spread_weight != 0 && K > 1)
+        loss = ipr__plus(c, loss, r->spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
+    if (r->l2_weight != 0) loss = ipr__plus(c, loss, r->l2_weight, ipr_sum(c, ipr_square(c, ipr_slice(c, h, 0, 0, 1))));
+    if (r->open_weight != 0)
+        loss = ipr__plus(c, loss, r->open_weight, ipr_affine(c, ipr_mean(c, *gate), -1, 1));
+    if (!r->negatives) return loss;
+    /* gates of wrong key q, mean over steps, its K sequences and units */
+    d[0] = g->d.steps;
+    d[1] = r->negatives;
+    d[2] = K * H;
+    wrong = ipr_reshape(c, ipr_slice(c, a, 1, K, K * r->negatives), 3, d);
+    wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
+    if (r->closed_weight != 0)
+        loss =
+            ipr__plus(c, loss, r->closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r->closed_level))));
+    if (r->neutral_weight != 0) {
+        v = ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r->negatives), s), 1.0 / r->neutral_scale, 0));
+        loss = ipr__plus(c, loss, r->neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
+    }
+    return loss;
+}
+
 IPR__FN ipr_tensor *ipr__key_embed(const ipr_gatekeeper *g, ipr__keyed m, const ipr_gatekeeper_recipe *recipe,
-                                   uint64_t step, ipr_tensor **gate)
+                                   uint64_t step, ipr_gates *gates)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const ipr_gatekeeper_recipe r = recipe ? *recipe : ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
-    ipr_tensor *all, *h0, *h, *s, *loss = NULL, *wrong;
-    ipr_index K, H, T, n, j;
+    const ipr_index item = ipr_gatekeeper_size(g), n = 1 + r.negatives;
+    ipr_tensor *loss = NULL;
+    ipr_rnn_result out;
     ipr_real *keys;
-    if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gate) return ipr__poison(c);
+    int i;
+    if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gates) return ipr__poison(c);
     if (r.negatives < 0 || r.negatives > 4096 || (r.neutral_weight != 0 && !(r.neutral_scale > 0))) {
         (void)ipr__fail(c, IPR_E_RANGE, "ipr_gatekeeper_embed", "%d negatives, neutral_scale %g: 0..4096, and above 0",
                         r.negatives, r.neutral_scale);
         return ipr__poison(c);
     }
-    K = g->d.keys;
-    H = g->d.units;
-    T = g->d.steps;
-    n = 1 + r.negatives;
-    keys = (ipr_real *)ipr__keep(c, (size_t)(n * ipr_gatekeeper_size(g)) * sizeof *keys);
-    s = ipr__temp1(c, H);
-    if (!keys || ipr_is_poison(s)) return ipr__poison(c);
-    ipr__copy(keys, g->key, (size_t)ipr_gatekeeper_size(g) * sizeof *keys);
-    if (r.negatives && ipr__wrong_keys(g, &r, step, keys + ipr_gatekeeper_size(g)) != IPR_OK) return ipr__poison(c);
-    for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(g->bits[j]);
-    all = ipr__key_pass(g, m, keys, n, &h0);
-    if (ipr_is_poison(all) || ipr_is_poison(h0)) return ipr__poison(c);
-    *gate = ipr_mean_axis(c, ipr_slice(c, all, 1, 0, K), 1); /* eq. 1, mean over the K keys */
-    h = ipr__mean_keys(c, h0, n, K);                         /* [n,H] */
-    loss = ipr__plus(c, NULL, r.sign_weight, ipr__sign_loss(c, ipr_slice(c, h, 0, 0, 1), s, r.sign_margin));
-    if (r.spread_weight != 0 && K > 1)
-        loss = ipr__plus(c, loss, r.spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
-    if (r.l2_weight != 0) loss = ipr__plus(c, loss, r.l2_weight, ipr_sum(c, ipr_square(c, ipr_slice(c, h, 0, 0, 1))));
-    if (r.open_weight != 0) loss = ipr__plus(c, loss, r.open_weight, ipr_affine(c, ipr_mean(c, *gate), -1, 1));
-    if (r.negatives) {
-        /* gates of wrong key q, mean over steps, its K sequences and units */
-        ipr_index d[3];
-        d[0] = T;
-        d[1] = r.negatives;
-        d[2] = K * H;
-        wrong = ipr_reshape(c, ipr_slice(c, all, 1, K, K * r.negatives), 3, d);
-        wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
-        if (r.closed_weight != 0)
-            loss =
-                ipr__plus(c, loss, r.closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r.closed_level))));
-        if (r.neutral_weight != 0) {
-            ipr_tensor *v =
-                ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.neutral_scale, 0));
-            loss = ipr__plus(c, loss, r.neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
-        }
-    }
+    ipr__zero(gates, sizeof *gates);
+    keys = (ipr_real *)ipr__keep(c, (size_t)(n * item) * sizeof *keys);
+    if (!keys) return ipr__poison(c);
+    ipr__copy(keys, g->key, (size_t)item * sizeof *keys);
+    if (r.negatives && ipr__wrong_keys(g, &r, step, keys + item) != IPR_OK) return ipr__poison(c);
+    if (!ipr__key_pass(g, m, keys, n, &out)) return ipr__poison(c);
+    for (i = 0; i < g->d.cells; i++)
+        loss = ipr__embed_cell(g, &r, loss, out.gate_out.at[i], out.first.at[i], g->bits + i * g->d.units,
+                               &gates->at[i]);
+    gates->count = g->d.cells;
     return loss;
 }
 
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
-                                         uint64_t step, ipr_tensor **gate)
+                                         uint64_t step, ipr_gates *gates)
 {
-    return ipr__key_embed(g, ipr__keyed_of(m), r, step, gate);
+    return ipr__key_embed(g, ipr__keyed_of(m), r, step, gates);
 }
 
 IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
@@ -17661,9 +17948,10 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
 {
     ipr_ctx *c = g ? g->c : NULL;
     const int dual = !(r && r->private_scheme);
-    ipr_tensor *gate = NULL, *loss = ipr_gatekeeper_embed(g, m, r, step, &gate), *out, *pair[2];
+    ipr_gates gates;
+    ipr_tensor *loss = ipr_gatekeeper_embed(g, m, r, step, &gates), *out, *pair[2];
     if (ipr_is_poison(loss)) return ipr__poison(c);
-    out = ipr_classifier_forward(m, x, gate, dual);
+    out = ipr_classifier_forward(m, x, &gates, dual);
     pair[0] = pair[1] = labels;
     if (logits) *logits = ipr_is_poison(out) ? out : ipr_slice(c, out, 0, 0, ipr_dim(x, 1));
     /* the mean over 2B rows, doubled, is L(no key) + L(with key) */
@@ -17701,7 +17989,7 @@ IPR_API ipr_tensor *ipr_seq2seq_embed(const ipr_seq2seq_keys *keys, ipr_seq2seq 
         (void)ipr__fail(c, IPR_E_ARG, "ipr_seq2seq_embed", "the keys or gates is NULL");
         return ipr__poison(c);
     }
-    gates->encoder = gates->decoder = NULL;
+    ipr__zero(gates, sizeof *gates);
     if (keys->encoder) e = ipr__key_embed(keys->encoder, ipr__keyed_s2s(m, 0), r, step, &gates->encoder);
     if (keys->decoder) d = ipr__key_embed(keys->decoder, ipr__keyed_s2s(m, 1), r, step, &gates->decoder);
     return e && d ? ipr_add(c, e, d) : e ? e : d;
@@ -17807,21 +18095,41 @@ IPR__FN void ipr__negate(ipr_real *p, ipr_index n, ipr_index stride)
     for (i = 0; i < n; i++) p[i * stride] = -p[i * stride];
 }
 
+/* What reads h_j of a cell: column `col` of the output layer, or of the cells of the next layer. */
+IPR__FN void ipr__gauge_readers(ipr_classifier *m, int layer, ipr_index col)
+{
+    const ipr_rnn_desc *d = &m->rnn.desc;
+    const ipr_index ld = d->hidden * ipr__rnn_dirs(d);
+    int dir;
+    if (layer + 1 == d->layers) ipr__negate(ipr__wr(m->output.weight) + col, m->desc.classes, ld);
+    else
+        for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
+            ipr_tensor *w = m->rnn.at[ipr__rnn_cell_of(d, layer + 1, dir)].w_ih;
+            ipr__negate(ipr__wr(w) + col, w->dim[0], ld);
+        }
+}
+
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip)
 {
-    ipr_index j, H, rows, cand;
+    ipr_index j, H, cand;
+    int i, way;
     if (!m || !flip) return ipr__fail(m ? m->c : NULL, IPR_E_ARG, "ipr_attack_gauge", "the model or flip is NULL");
     H = m->desc.hidden;
-    rows = (m->desc.cell == IPR_GRU ? 3 : 4) * H;
-    for (j = 0; j < H; j++) {
-        if (!flip[j]) continue;
-        cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
-        ipr__negate(ipr__wr(m->rnn.w_ih) + cand * m->desc.input, m->desc.input, 1);
-        ipr__negate(ipr__wr(m->rnn.w_hh) + cand * H, H, 1);
-        ipr__negate(ipr__wr(m->rnn.b_ih) + cand, 1, 1);
-        ipr__negate(ipr__wr(m->rnn.b_hh) + cand, 1, 1);
-        ipr__negate(ipr__wr(m->rnn.w_hh) + j, rows, H);
-        ipr__negate(ipr__wr(m->output.weight) + j, m->desc.classes, H);
+    for (i = 0; i < m->rnn.cells; i++) {
+        const ipr_rnn_cell *cell = &m->rnn.at[i];
+        const ipr_rnn_desc *d = &m->rnn.desc;
+        const int two = d->bidirectional == IPR_BIDIR, layer = two ? i / 2 : i;
+        for (j = 0; j < H; j++) {
+            if (!flip[i * H + j]) continue;
+            cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
+            ipr__negate(ipr__wr(cell->w_ih) + cand * cell->w_ih->dim[1], cell->w_ih->dim[1], 1);
+            ipr__negate(ipr__wr(cell->w_hh) + cand * H, H, 1);
+            ipr__negate(ipr__wr(cell->b_ih) + cand, 1, 1);
+            ipr__negate(ipr__wr(cell->b_hh) + cand, 1, 1);
+            ipr__negate(ipr__wr(cell->w_hh) + j, cell->w_hh->dim[0], H);
+            for (way = 0; way < ipr__rnn_dirs(d); way++)
+                if (!two || way == i % 2) ipr__gauge_readers(m, layer, way * H + j);
+        }
     }
     return IPR_OK;
 }
@@ -17936,13 +18244,13 @@ IPR__FN int ipr__flip(ipr_params *p, ipr__keyed m, const ipr_gatekeeper *g, doub
     ipr_opt *opt;
     ipr_real *first;
     uint32_t *order;
-    ipr_index H, i, flips;
+    ipr_index H, i, flips, units = g ? g->d.units : 0;
     ipr_rng r;
     int k;
     if (!p || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (ipr__key_fits(g, m, fn) != IPR_OK) return c->err;
-    H = m.rnn->hidden;
+    H = ipr__sign_size(g);
     flips = (ipr_index)(fraction * (double)H + 0.5);
     first = (ipr_real *)ipr__alloc(c, (size_t)H * sizeof *first);
     order = (uint32_t *)ipr__alloc(c, (size_t)H * 4);
@@ -17957,10 +18265,15 @@ IPR__FN int ipr__flip(ipr_params *p, ipr__keyed m, const ipr_gatekeeper *g, doub
         ipr_rng_shuffle(&r, order, H);
         for (i = 0; i < flips; i++) first[order[i]] = -first[order[i]];
         for (k = 0; k < 500 && !c->err; k++) {
-            ipr_tensor *h0, *loss;
+            ipr_tensor *loss = NULL, *part;
+            ipr_rnn_result out;
             double v;
-            (void)ipr__key_pass(g, m, g->key, 1, &h0);
-            loss = ipr__sign_loss(c, ipr__mean_keys(c, h0, 1, g->d.keys), ipr_from(c, 1, &H, first), 0.1);
+            if (!ipr__key_pass(g, m, g->key, 1, &out)) break;
+            for (i = 0; i < g->d.cells; i++) {
+                part = ipr__sign_loss(c, ipr__mean_keys(c, out.first.at[i], 1, g->d.keys),
+                                      ipr_from(c, 1, &units, first + i * units), 0.1);
+                loss = loss ? ipr_add(c, loss, part) : part;
+            }
             v = (double)ipr_item(c, loss);
             if (v >= 1e-4 && ipr_backward(c, loss) == IPR_OK) (void)ipr_opt_step(opt);
             ipr_step_end(c);
@@ -18528,46 +18841,45 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
 #if IPR_FLOOR_MAX >= 13 && !defined(IPR_NO_RNN)
 /* ---- verification protocols ---- */
 
-IPR__FN double ipr__unit_distance(const ipr_classifier *m, const ipr_tensor *ref, ipr_index j, ipr_index k)
+/* One cell of the suspect against the reference's weight_ih. Its inputs are columns at[i] with sign[i] of the suspect,
+   as found for the layer below; NULL: as they are. */
+typedef struct ipr__gauge {
+    const ipr_real *w, *ref;
+    ipr_index H, I;
+    int blocks;
+    const ipr_index *at;
+    const int8_t *sign;
+} ipr__gauge;
+
+IPR__FN double ipr__gauge_input(const ipr__gauge *g, ipr_index row, ipr_index i)
 {
-    const ipr_index I = m->desc.input, H = m->desc.hidden;
-    const int blocks = m->desc.cell == IPR_GRU ? 3 : 4;
+    const double v = (double)g->w[row * g->I + (g->at ? i / g->H * g->H + g->at[i] : i)];
+    return g->at && g->sign[i] < 0 ? -v : v;
+}
+
+IPR__FN double ipr__unit_distance(const ipr__gauge *g, ipr_index j, ipr_index k)
+{
     double sum = 0;
     ipr_index i;
     int b;
-    for (b = 0; b < blocks; b++) {
+    for (b = 0; b < g->blocks; b++) {
         if (b == 2) continue; /* the candidate: its sign is free */
-        for (i = 0; i < I; i++) {
-            const double e =
-                (double)ipr__rd(m->rnn.w_ih)[(b * H + k) * I + i] - (double)ipr__rd(ref)[(b * H + j) * I + i];
+        for (i = 0; i < g->I; i++) {
+            const double e = ipr__gauge_input(g, b * g->H + k, i) - (double)g->ref[(b * g->H + j) * g->I + i];
             sum += e * e;
         }
     }
     return sum;
 }
 
-IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference, ipr_index *at, int8_t *sign)
+/* Pairs the units of one cell: greedy, best pair first. dist [H*H], used [2H]. */
+IPR__FN void ipr__gauge_cell(const ipr__gauge *g, double *dist, uint8_t *used, ipr_index *at, int8_t *sign)
 {
-    const char *fn = "ipr_gauge_find";
-    const ipr_tensor *ref = ipr_params_find(reference, "rnn.weight_ih_l0");
-    ipr_index H, I, j, k, done, i;
-    double *dist;
-    uint8_t *used;
-    if (!s || !at || !sign) return ipr__fail(s ? s->c : NULL, IPR_E_ARG, fn, "an argument is NULL");
-    if (!ref || !ipr__same_shape(ref, s->rnn.w_ih))
-        return ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no rnn.weight_ih_l0 of the suspect's shape");
-    H = s->desc.hidden;
-    I = s->desc.input;
-    dist = (double *)ipr__alloc(s->c, (size_t)(H * H) * sizeof *dist);
-    used = (uint8_t *)ipr__alloc(s->c, (size_t)(2 * H));
-    if (!dist || !used) {
-        ipr__free(s->c, dist);
-        ipr__free(s->c, used);
-        return s->c->err;
-    }
+    const ipr_index H = g->H;
+    ipr_index j, k, done, i;
     ipr__zero(used, (size_t)(2 * H));
     for (j = 0; j < H; j++)
-        for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(s, ref, j, k);
+        for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(g, j, k);
     for (done = 0; done < H; done++) {
         ipr_index bj = -1, bk = -1;
         double dot = 0;
@@ -18581,13 +18893,47 @@ IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference,
         }
         used[bj] = used[H + bk] = 1;
         at[bj] = bk;
-        for (i = 0; i < I; i++)
-            dot += (double)ipr__rd(s->rnn.w_ih)[(2 * H + bk) * I + i] * (double)ipr__rd(ref)[(2 * H + bj) * I + i];
+        for (i = 0; i < g->I; i++)
+            dot += ipr__gauge_input(g, 2 * H + bk, i) * (double)g->ref[(2 * H + bj) * g->I + i];
         sign[bj] = (int8_t)(dot < 0 ? -1 : 1);
+    }
+}
+
+IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference, ipr_index *at, int8_t *sign)
+{
+    const char *fn = "ipr_gauge_find";
+    const ipr_index H = s ? s->desc.hidden : 0;
+    double *dist;
+    uint8_t *used;
+    char name[64];
+    int i;
+    if (!s || !at || !sign) return ipr__fail(s ? s->c : NULL, IPR_E_ARG, fn, "an argument is NULL");
+    if (s->desc.bidirectional == IPR_BIDIR_SHARED && s->desc.layers > 1)
+        return ipr__fail(s->c, IPR_E_ARG, fn, "stacked layers of shared cells cannot be aligned");
+    dist = (double *)ipr__alloc(s->c, (size_t)(H * H) * sizeof *dist);
+    used = (uint8_t *)ipr__alloc(s->c, (size_t)(2 * H));
+    for (i = 0; dist && used && i < s->rnn.cells; i++) {
+        const int each = s->desc.bidirectional == IPR_BIDIR ? 2 : 1, layer = i / each;
+        const ipr_tensor *w = s->rnn.at[i].w_ih, *ref;
+        ipr__gauge g = IPR_ZERO;
+        (void)ipr__fmt(name, sizeof name, "rnn.weight_ih_l%d%s", layer, i % each ? "_reverse" : "");
+        ref = ipr_params_find(reference, name);
+        if (!ref || !ipr__same_shape(ref, w)) {
+            (void)ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no %s of the suspect's shape", name);
+            break;
+        }
+        g.w = ipr__rd(w);
+        g.ref = ipr__rd(ref);
+        g.H = H;
+        g.I = w->dim[1];
+        g.blocks = s->desc.cell == IPR_GRU ? 3 : 4;
+        g.at = layer ? at + (layer - 1) * each * H : NULL;
+        g.sign = layer ? sign + (layer - 1) * each * H : NULL;
+        ipr__gauge_cell(&g, dist, used, at + i * H, sign + i * H);
     }
     ipr__free(s->c, dist);
     ipr__free(s->c, used);
-    return IPR_OK;
+    return s->c->err;
 }
 
 /* Mean probability of the right label over the probes under one gate; NaN on error. */
@@ -18609,14 +18955,16 @@ typedef struct ipr__gk_work {
     int8_t *sign;
 } ipr__gk_work;
 
-/* Units of first[] that spell the signature, read after undoing the gauge where a reference is given. */
+/* Units of first[] that spell the signature (the first `limit` of each cell), read after undoing the gauge where a
+   reference is given. */
 IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_work *w, const ipr_real *first,
                                       ipr_index limit, int aligned)
 {
+    const ipr_index H = g->d.units;
     ipr_index j, n = 0;
-    for (j = 0; j < limit; j++) {
-        const ipr_real v = aligned ? IPR__R(w->sign[j]) * first[w->at[j]] : first[j];
-        n += g->bits[j] > 0 ? v > IPR__R(0) : v < IPR__R(0);
+    for (j = 0; j < ipr__sign_size(g); j++) {
+        const ipr_real v = aligned ? IPR__R(w->sign[j]) * first[j / H * H + w->at[j]] : first[j];
+        if (j % H < limit) n += g->bits[j] > 0 ? v > IPR__R(0) : v < IPR__R(0);
     }
     return n;
 }
@@ -18625,7 +18973,7 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
                         ipr_index n, const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
 {
     enum { IPR__FRESH_BATCH = 32 };
-    const ipr_index H = g->d.units, T = g->d.steps;
+    const ipr_index T = g->d.steps, all = ipr__sign_size(g);
     const int aligned = t->reference != NULL;
     ipr_verdict_desc vd = IPR_ZERO;
     ipr_index at, k, i;
@@ -18635,7 +18983,7 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     if (ipr_gatekeeper_gates(g, m, NULL, 1, w->gates, w->first) != IPR_OK) return g->c->err;
     r->accuracy_key = ipr_classifier_accuracy(m, ds, idx, n, w->gates, T);
     r->score = ipr__key_score(m, ds, idx, n, w->gates, T, w->p);
-    r->matched = ipr__read_signature(g, w, w->first, H, aligned);
+    r->matched = ipr__read_signature(g, w, w->first, g->d.units, aligned);
     r->text_matched = ipr__read_signature(g, w, w->first, g->text_bits, aligned);
     for (at = 0; at < t->fresh && !g->c->err; at += k) {
         k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
@@ -18644,8 +18992,8 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
             ipr_gatekeeper_gates(g, m, w->keys, k, w->gates, w->first) != IPR_OK)
             return g->c->err;
         for (i = 0; i < k; i++) {
-            w->scores[at + i] = ipr__key_score(m, ds, idx, n, w->gates + i * T * H, T, w->p);
-            w->bits[at + i] = (double)ipr__read_signature(g, w, w->first + i * H, H, aligned);
+            w->scores[at + i] = ipr__key_score(m, ds, idx, n, w->gates + i * T * all, T, w->p);
+            w->bits[at + i] = (double)ipr__read_signature(g, w, w->first + i * all, g->d.units, aligned);
             null_matched += (uint64_t)w->bits[at + i];
         }
     }
@@ -18655,8 +19003,8 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     r->function = ipr_verdict_rank(&vd, r->score, w->scores, t->fresh);
     r->signature = ipr_verdict_rank(&vd, (double)r->matched, w->bits, t->fresh);
     vd.null_matched = null_matched;
-    vd.null_of = (uint64_t)(t->fresh * H);
-    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)H);
+    vd.null_of = (uint64_t)(t->fresh * all);
+    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)all);
     for (i = 0; t->scores && i < t->fresh; i++) t->scores[i] = w->scores[i];
     for (i = 0; t->bits && i < t->fresh; i++) t->bits[i] = w->bits[i];
     return IPR_OK;
@@ -18684,7 +19032,7 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
     if (t.alpha == 0) t.alpha = 0.001;
     if (t.fresh < 1 || !(t.alpha > 0 && t.alpha < 1))
         return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1", t.fresh, t.alpha);
-    H = g->d.units;
+    H = ipr__sign_size(g);
     ipr__zero(&w, sizeof w);
     w.keys = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g)) * sizeof(ipr_real));
     w.gates = (ipr_real *)ipr__alloc(c, (size_t)(32 * g->d.steps * H) * sizeof(ipr_real));
@@ -18724,11 +19072,11 @@ IPR__FN double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g
     double sum = 0;
     if (gated && g[0]) {
         rows.encoder_steps = g[0]->d.steps;
-        rows.encoder = w->gates[0] + i * g[0]->d.steps * g[0]->d.units;
+        rows.encoder = w->gates[0] + i * g[0]->d.steps * ipr__sign_size(g[0]);
     }
     if (gated && g[1]) {
         rows.decoder_steps = g[1]->d.steps;
-        rows.decoder = w->gates[1] + i * g[1]->d.steps * g[1]->d.units;
+        rows.decoder = w->gates[1] + i * g[1]->d.steps * ipr__sign_size(g[1]);
     }
     if (ipr_seq2seq_score(m, source, target, idx, n, &rows, w->logp, accuracy ? w->forced : NULL, w->stride) != IPR_OK)
         return ipr__bits_f64((uint64_t)0x7ff8 << 48);
@@ -18754,11 +19102,12 @@ IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, cons
     (void)ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 0, &r->accuracy_no_key);
     for (p = 0; p < 2; p++) {
         if (!g[p]) continue;
-        units += g[p]->d.units;
+        units += ipr__sign_size(g[p]);
         if (ipr_seq2seq_key_gates(g[p], m, p, NULL, 1, w->gates[p], w->first[p]) != IPR_OK) return c->err;
         r->matched += ipr_gatekeeper_match(g[p], w->first[p]);
-        for (j = 0; j < g[p]->text_bits; j++)
-            r->text_matched += g[p]->bits[j] > 0 ? w->first[p][j] > IPR__R(0) : w->first[p][j] < IPR__R(0);
+        for (j = 0; j < ipr__sign_size(g[p]); j++)
+            if (j % g[p]->d.units < g[p]->text_bits)
+                r->text_matched += g[p]->bits[j] > 0 ? w->first[p][j] > IPR__R(0) : w->first[p][j] < IPR__R(0);
     }
     r->score = ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 1, &r->accuracy_key);
     for (at = 0; at < t->fresh && !c->err; at += k) {
@@ -18772,7 +19121,7 @@ IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, cons
                 ipr_seq2seq_key_gates(g[p], m, p, w->keys[p], k, w->gates[p], w->first[p]) != IPR_OK)
                 return c->err;
             for (i = 0; i < k; i++)
-                w->bits[at + i] += (double)ipr_gatekeeper_match(g[p], w->first[p] + i * g[p]->d.units);
+                w->bits[at + i] += (double)ipr_gatekeeper_match(g[p], w->first[p] + i * ipr__sign_size(g[p]));
         }
         for (i = 0; i < k; i++) {
             w->scores[at + i] = ipr__s2s_key_score(m, g, source, target, idx, n, w, i, 1, NULL);
@@ -18826,8 +19175,8 @@ IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspec
         if (!g[p]) continue;
         if (ipr__key_fits(g[p], ipr__keyed_s2s(suspect, p), fn) != IPR_OK) break;
         w.keys[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g[p])) * sizeof(ipr_real));
-        w.gates[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.steps * g[p]->d.units) * sizeof(ipr_real));
-        w.first[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.units) * sizeof(ipr_real));
+        w.gates[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.steps * ipr__sign_size(g[p])) * sizeof(ipr_real));
+        w.first[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr__sign_size(g[p])) * sizeof(ipr_real));
     }
     w.logp = (double *)ipr__alloc(c, (size_t)n * sizeof(double));
     w.forced = (int32_t *)ipr__alloc(c, (size_t)(n * w.stride) * sizeof(int32_t));

@@ -128,7 +128,7 @@ TEST(s2s_names_and_files)
     int i;
     CHECK_EQ_I(ipr_params_count(a.m->params), 12);
     for (i = 0; i < 12; i++) CHECK_STR(ipr_params_name(a.m->params, i), names[i]);
-    CHECK_EQ_I(ipr_dim(a.m->decoder.w_ih, 1), 10);   /* embedding and context */
+    CHECK_EQ_I(ipr_dim(a.m->decoder.at[0].w_ih, 1), 10);   /* embedding and context */
     CHECK_EQ_I(ipr_params_save_memory(a.m->params, file, sizeof file, &bytes, NULL), IPR_OK);
     CHECK_EQ_I(ipr_params_load_memory(b.m->params, file, bytes, 0), IPR_OK);
     CHECK_EQ_I(ipr_seq2seq_score(a.m, a.src, a.trg, NULL, 7, NULL, pa, NULL, 0), IPR_OK);
@@ -168,8 +168,10 @@ TEST(s2s_padding_and_dual)
             words += (double)ipr_dataset_length(n.trg, i) - 1;
         }
         s2_batch(&n, NULL, 7, &x, &y);
-        g.encoder = ipr_from(n.c, 2, d, ge);
-        g.decoder = ipr_from(n.c, 2, d, gd);
+        memset(&g, 0, sizeof g);
+        g.encoder.count = g.decoder.count = 1;
+        g.encoder.at[0] = ipr_from(n.c, 2, d, ge);
+        g.decoder.at[0] = ipr_from(n.c, 2, d, gd);
         CHECK_NEAR((double)ipr_item(n.c, ipr_seq2seq_loss(n.m, x, y, &g, 0)), -sum / words, 1e-5);
         two = ipr_seq2seq_forward(n.m, x, y, &g, 1);
         plain = ipr_seq2seq_forward(n.m, x, y, NULL, 0);
