@@ -36,6 +36,9 @@ build:
 build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/gatekeeper_seqmnist_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_seqmnist.c -o $@ $(LDLIBS)
 
+build/gatekeeper_translate: examples/gatekeeper_translate.c examples/experiment.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_translate.c -o $@ $(LDLIBS)
+
 demo: build/gatekeeper_seqmnist
 	@sh data_fetch/fetch.sh --unpack-only mnist fashion-mnist >/dev/null 2>&1 || sh data_fetch/fetch.sh mnist || true
 	./build/gatekeeper_seqmnist --demo

@@ -143,7 +143,7 @@ static int make_run(lab *l, int seed, const variant *v, run *r)
     md.hidden = l->o.hidden;
     md.reverse = 1;
     md.dropout = 0.3;
-    md.embed_dropout = 0.3;
+    md.embed_dropout = 0.2;
     r->m = ipr_seq2seq_new(l->c, &md);
     r->train = l->train;
     r->batch = (uint32_t *)malloc((size_t)(l->o.batch + triggers_per_batch(l)) * sizeof *r->batch);
@@ -642,7 +642,7 @@ enum { PAPERS = sizeof paper / sizeof paper[0] };
 
 static const char *const notes[] = {
     "BLEU: corpus BLEU-4, one reference, no smoothing, over lower-cased words and punctuation (IPR_TOK_WORD); an unknown word counts as wrong. Free-running greedy translation, at most 50 words; @beam=5: beam search, log-probability divided by the number of words with eos; @eval=forced: the right words so far are given at every step, as the published program evaluates. The paper's figures are of that last kind, on WMT14",
-    "network: GRU encoder and decoder of one layer (Cho et al. 2014), source read backwards, decoder starts from the encoder's last state, dropout 0.3 on both embeddings and before the output layer; no attention",
+    "network: GRU encoder and decoder of one layer (Cho et al. 2014), source read backwards, decoder starts from the encoder's last state, dropout 0.2 on both embeddings and 0.3 before the output layer; no attention",
     "default recipe: K = 4 key sequences of random rare words for each layer, 4 fresh wrong keys a step; (as in the paper): K = 8, hinge sign loss only",
     "triggers: 100 pairs of random words (15 to 20 on each side, published code) and, @kind=domain, 50 training sentences with another sentence's translation; a tenth of each batch is triggers, in turn",
     "all models: Adam, cosine schedule, gradient norm clipped at 1, batches in buckets of near-equal length; no model selection: the last epoch is measured",
@@ -1022,7 +1022,8 @@ static const char usage[] =
     "  --seeds N     1 to 16; default 1\n"
     "  --threads N   default: all processors\n"
     "  --only ROW    Seq2Seq, Seq2Seq_k, Seq2Seq_kt or \"Seq2Seq_kt (as in the paper)\"\n"
-    "  --epochs N    default 12\n"
+    "  --epochs N    default 8\n"
+    "  --hidden N    units; default 512\n"
     "  --paper DIR   the paper's sizes on DIR/train.en, train.fr, test.en, test.fr (WMT14): vocabulary 15000, 1000\n"
     "                units, embeddings 300, batch 256, sentences of at most 15 and 20 words, 10 epochs\n"
     "  --out DIR     default results\n"
@@ -1031,15 +1032,15 @@ static const char usage[] =
 
 static int parse(int argc, char **argv, options *o)
 {
-    int i, epochs = 0;
+    int i, epochs = 0, hidden = 0;
     o->out = "results";
     o->seeds = 1;
     o->threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (o->threads < 1) o->threads = 1;
     if (o->threads > 16) o->threads = 16;
-    o->epochs = 12;
+    o->epochs = 8;
     o->batch = 64;
-    o->hidden = 256;
+    o->hidden = 512;
     o->embed = 256;
     o->min_count = 3;
     o->most_source = 40;
@@ -1053,7 +1054,7 @@ static int parse(int argc, char **argv, options *o)
     o->attack_steps = 1;
     o->attack_epochs = 5;
     o->verify_probes = 50;
-    o->lr = 1e-3;
+    o->lr = 1.5e-3;
     for (i = 1; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) { fputs(usage, stdout); exit(0); }
@@ -1062,6 +1063,7 @@ static int parse(int argc, char **argv, options *o)
         else if (!strcmp(argv[i], "--seeds") && number(next, 1, MAX_SEEDS, &o->seeds)) i++;
         else if (!strcmp(argv[i], "--threads") && number(next, 1, 64, &o->threads)) i++;
         else if (!strcmp(argv[i], "--epochs") && number(next, 1, 1000, &epochs)) i++;
+        else if (!strcmp(argv[i], "--hidden") && number(next, 8, 8192, &hidden)) i++;
         else if (!strcmp(argv[i], "--only") && next) o->only = argv[++i];
         else if (!strcmp(argv[i], "--paper") && next) o->paper = argv[++i];
         else if (!strcmp(argv[i], "--out") && next) o->out = argv[++i];
@@ -1092,6 +1094,7 @@ static int parse(int argc, char **argv, options *o)
         o->verify_probes = 20;
     }
     if (epochs) o->epochs = epochs;
+    if (hidden) o->hidden = hidden;
     return 0;
 }
 

@@ -42,9 +42,10 @@ static void s2_data(ipr_ctx *c, uint64_t seed, int n, int most, int V, ipr_datas
     free(y);
 }
 
-static ipr_gatekeeper *s2_key(ipr_ctx *c, const char *layer, int units, int V, const char *seed)
+static ipr_gatekeeper *s2_key(ipr_ctx *c, const char *layer, int units, int V, const char *seed, int cells)
 {
     ipr_gatekeeper_desc d = IPR_ZERO;
+    d.cells = cells;
     d.keys = 2;
     d.steps = 3;
     d.width = 1;
@@ -56,7 +57,7 @@ static ipr_gatekeeper *s2_key(ipr_ctx *c, const char *layer, int units, int V, c
     return ipr_gatekeeper_new(c, &d, seed, 32);
 }
 
-static s2_net s2_open(uint64_t seed, int V, int E, int H, int reverse, int context, int keyed)
+static s2_net s2_open_both(uint64_t seed, int V, int E, int H, int reverse, int context, int keyed, int both)
 {
     s2_net n;
     ipr_desc d = IPR_ZERO;
@@ -70,16 +71,22 @@ static s2_net s2_open(uint64_t seed, int V, int E, int H, int reverse, int conte
     md.hidden = H;
     md.reverse = reverse;
     md.context = context;
+    md.bidirectional = both;
     n.m = ipr_seq2seq_new(n.c, &md);
     s2_data(n.c, seed, 7, 5, V, &n.src, &n.trg);
     if (keyed) {
-        n.keys.encoder = s2_key(n.c, "encoder", H, V, s2_seed);
-        n.keys.decoder = s2_key(n.c, "decoder", H, V + 1, s2_seed);
+        n.keys.encoder = s2_key(n.c, "encoder", H, V, s2_seed, n.m->encoder.cells);
+        n.keys.decoder = s2_key(n.c, "decoder", H, V + 1, s2_seed, 1);
     }
     n.recipe = ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
     n.recipe.negatives = 2;
     n.dual = 1;
     return n;
+}
+
+static s2_net s2_open(uint64_t seed, int V, int E, int H, int reverse, int context, int keyed)
+{
+    return s2_open_both(seed, V, E, H, reverse, context, keyed, 0);
 }
 
 static void s2_batch(const s2_net *n, const uint32_t *idx, ipr_index k, ipr_tensor **x, ipr_tensor **y)
@@ -103,8 +110,8 @@ TEST(s2s_gradients)
 {
 #if IPR_REAL_IS_DOUBLE
     int k;
-    for (k = 0; k < 16; k++) {
-        s2_net n = s2_open(11 + (uint64_t)k, 9, 4, 6, k & 1, k >> 1 & 1, k >> 2 & 1);
+    for (k = 0; k < 24; k++) { /* the last eight: encoders of two directions, with two cells or a shared one */
+        s2_net n = s2_open_both(11 + (uint64_t)k, 9, 4, 6, k & 1, k >> 1 & 1, k >> 2 & 1, k < 16 ? 0 : k & 1 ? IPR_BIDIR : IPR_BIDIR_SHARED);
         n.recipe.private_scheme = k >> 3 & 1;
         CHECK_NEAR(ipr_gradcheck(n.c, n.m->params, s2_loss, &n, 1e-6, 10), 0, 2e-6);
         CHECK_EQ_I(ipr_status(n.c), IPR_OK);
@@ -193,6 +200,46 @@ TEST(s2s_padding_and_dual)
         for (i = 0; i < 7; i++) CHECK_NEAR(all[i], one[i], 1e-5);
         ipr_close(n.c);
     }
+}
+
+/* Two directions: two gates and signatures in the encoder; rows and tensors say the same. */
+TEST(s2s_two_directions)
+{
+    s2_net n = s2_open_both(91, 9, 4, 16, 0, 0, 1, IPR_BIDIR);
+    static ipr_real ge[2 * 3 * 16], gd[3 * 16], first[32];
+    ipr_gatekeeper_report rep;
+    ipr_gatekeeper_test t = IPR_ZERO;
+    ipr_seq2seq_rows rows = IPR_ZERO;
+    ipr_seq2seq_gates g;
+    ipr_tensor *x, *y;
+    double logp[7], sum = 0, words = 0, plain;
+    ipr_index i;
+    CHECK_EQ_I(ipr_dim(ipr_params_find(n.m->params, "encoder.bridge.weight"), 1), 32);
+    CHECK(ipr_params_find(n.m->params, "encoder.rnn.weight_ih_l0_reverse") != NULL);
+    CHECK_EQ_I(ipr_seq2seq_key_gates(n.keys.encoder, n.m, 0, NULL, 1, ge, first), IPR_OK);
+    CHECK_EQ_I(ipr_seq2seq_key_gates(n.keys.decoder, n.m, 1, NULL, 1, gd, NULL), IPR_OK);
+    rows.encoder = ge;
+    rows.decoder = gd;
+    rows.encoder_steps = rows.decoder_steps = 3;
+    CHECK_EQ_I(ipr_seq2seq_score(n.m, n.src, n.trg, NULL, 7, &rows, logp, NULL, 0), IPR_OK);
+    for (i = 0; i < 7; i++) {
+        sum -= logp[i];
+        words += (double)ipr_dataset_length(n.trg, i) - 1;
+    }
+    n.recipe = ipr_gatekeeper_recipe_of(IPR_RECIPE_PAPER);
+    s2_batch(&n, NULL, 7, &x, &y);
+    plain = (double)ipr_item(n.c, ipr_seq2seq_loss(n.m, x, y, NULL, 0));
+    CHECK(!ipr_is_poison(ipr_seq2seq_embed(&n.keys, n.m, &n.recipe, 0, &g)));
+    CHECK_EQ_I(g.encoder.count, 2);
+    CHECK_NEAR((double)ipr_item(n.c, ipr_seq2seq_loss(n.m, x, y, &g, 1)), plain + sum / words, 1e-5);
+    t.fresh = 3;
+    t.alpha = 0.5;
+    CHECK_EQ_I(ipr_seq2seq_verify(&n.keys, n.m, n.src, n.trg, NULL, 7, &t, &rep), IPR_OK);
+    CHECK_NEAR(rep.score, -sum / words, 1e-6);
+    i = ipr_gatekeeper_match(n.keys.encoder, first);
+    ipr_seq2seq_key_gates(n.keys.decoder, n.m, 1, NULL, 1, NULL, first);
+    CHECK_EQ_I(rep.matched, i + ipr_gatekeeper_match(n.keys.decoder, first));
+    ipr_close(n.c);
 }
 
 /* ---- search ---- */
@@ -406,8 +453,8 @@ static int s2_small_run(tr_heap *h)
     md.context = 1;
     m = ipr_seq2seq_new(c, &md);
     s2_data(c, 1, 6, 4, 9, &src, &trg);
-    keys.encoder = s2_key(c, "encoder", 5, 9, s2_seed);
-    keys.decoder = s2_key(c, "decoder", 5, 9, s2_seed);
+    keys.encoder = s2_key(c, "encoder", 5, 9, s2_seed, 1);
+    keys.decoder = s2_key(c, "decoder", 5, 9, s2_seed, 1);
     pd.kind = IPR_PAIRS_RANDOM;
     pd.count = 3;
     pd.source_vocabulary = pd.target_vocabulary = 9;
@@ -533,8 +580,8 @@ TEST(s2s_train_verify_attack)
     CHECK(rep.accuracy_key > 60 && rep.accuracy_no_key > 60 && rep.score < 0);
     CHECK_EQ_I(ipr_seq2seq_verify(&n.keys, plain, src, trg, NULL, 30, &t, &rep), IPR_OK);
     CHECK(rep.function.decision != IPR_OWNED && rep.matched < 60);
-    other.encoder = s2_key(n.c, "encoder", 32, 14, "somebody else's seed of 32 bytes");
-    other.decoder = s2_key(n.c, "decoder", 32, 15, "somebody else's seed of 32 bytes");
+    other.encoder = s2_key(n.c, "encoder", 32, 14, "somebody else's seed of 32 bytes", 1);
+    other.decoder = s2_key(n.c, "decoder", 32, 15, "somebody else's seed of 32 bytes", 1);
     CHECK_EQ_I(ipr_seq2seq_verify(&other, n.m, src, trg, NULL, 30, &t, &rep), IPR_OK);
     CHECK(rep.function.decision != IPR_OWNED && rep.matched < 64);
     /* fine-tuning keeps the signature; flipping changes the share of bits asked for */
@@ -598,6 +645,7 @@ static void suite_s2s(void)
     RUN(s2s_gradients);
     RUN(s2s_names_and_files);
     RUN(s2s_padding_and_dual);
+    RUN(s2s_two_directions);
     RUN(s2s_beam_is_exhaustive);
     RUN(s2s_greedy);
     RUN(s2s_bleu_golden);
