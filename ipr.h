@@ -1408,8 +1408,8 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
 typedef struct ipr_seq2seq_desc {
     ipr_index source_vocabulary, target_vocabulary; /* token ids */
     ipr_index embed, hidden; /* width of both embeddings; units of both recurrent layers */
-    int bidirectional;       /* of the encoder: 0, IPR_BIDIR, IPR_BIDIR_SHARED; both last states go through a dense layer
-                                and tanh to the decoder (Bahdanau et al. 2015) */
+    int bidirectional;       /* encoder: 0, IPR_BIDIR, IPR_BIDIR_SHARED; the last states then go through a dense layer
+                                and tanh to the decoder */
     int reverse;             /* 1: the source is read from its last word to its first (Sutskever et al. 2014) */
     int context;             /* 1: the encoder's last state is part of every decoder input too (Cho et al. 2014) */
     double dropout;          /* before the output layer */
@@ -1430,8 +1430,8 @@ typedef struct ipr_seq2seq {
     ipr_dense bridge, output;
 } ipr_seq2seq;
 
-/* Gates of the two layers, one [Tk,hidden] for each cell; count 0: none. The decoder's output layer reads the gated state,
-   as in the published code. */
+/* Gates of the two layers, one [Tk,hidden] for each cell; count 0: none. The decoder's output layer reads the gated
+   state, as in the published code. */
 typedef struct ipr_seq2seq_gates {
     ipr_gates encoder, decoder;
 } ipr_seq2seq_gates;
@@ -1464,8 +1464,8 @@ typedef struct ipr_decode_desc {
 IPR_API ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *d); /* defaults filled in; NULL allowed */
 /* Free-running translation of items idx[0..n-1] (NULL: the first n) of source, a data set of tokens. words
    [n][max_length] and count [n] get the words without eos; pad and bos are never said. score [n] may be NULL. A beam
-   gives a place to every hypothesis that ends (Sutskever et al. 2014), and a sentence ends when none is left or none can
-   win. rows NULL: no gates. Frees the step's temporaries; a few allocations a call, none a word. */
+   gives a place to every hypothesis that ends (Sutskever et al. 2014), and a sentence ends when none is left or none
+   can win. rows NULL: no gates. Frees the step's temporaries; a few allocations a call, none a word. */
 IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
                                const ipr_seq2seq_rows *rows, const ipr_decode_desc *d, int32_t *words, ipr_index *count,
                                double *score);
@@ -1476,8 +1476,8 @@ IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const i
                               ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
                               ipr_index stride);
 #ifndef IPR_NO_TRAIN
-/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out; the unknown word, 0, never
-   counts as right); -1 on error. */
+/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out; the unknown word, 0,
+   never counts as right); -1 on error. */
 IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
                                 const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
                                 const ipr_decode_desc *d, int smooth);
@@ -17154,7 +17154,7 @@ IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *tar
     if (!d.bos) d.bos = 3;
     if (!source || !target || !source->tokens || !target->tokens || source->count != target->count || !seed ||
         !trigger_source || !trigger_target)
-        return ipr__fail(c, IPR_E_ARG, fn, "needs two data sets of tokens of one count, a seed and room for the triggers");
+        return ipr__fail(c, IPR_E_ARG, fn, "needs two data sets of tokens of one count, a seed and room");
     if (seed_bytes < 16)
         return ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones",
                          (uint64_t)seed_bytes);
@@ -17162,8 +17162,8 @@ IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *tar
         d.most < d.least || d.most > 1 << 16 || (d.kind == IPR_PAIRS_DOMAIN && d.count >= source->count) ||
         (d.kind == IPR_PAIRS_RANDOM && (d.source_vocabulary <= d.low || d.target_vocabulary <= d.low)))
         return ipr__fail(c, IPR_E_RANGE, fn,
-                         "kind %d, %I pairs of %I, %I..%I words, ids from %I of %I and %I: at least 2 pairs, fewer than "
-                         "the sentences, words in both vocabularies",
+                         "kind %d, %I pairs of %I, %I..%I words, ids from %I of %I and %I: at least 2 pairs, fewer "
+                         "than the sentences, words in both vocabularies",
                          d.kind, d.count, source->count, d.least, d.most, (ipr_index)d.low, d.source_vocabulary,
                          d.target_vocabulary);
     order = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
@@ -19114,10 +19114,10 @@ IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, cons
         k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
         for (i = 0; i < k; i++) w->bits[at + i] = 0;
         for (p = 0; p < 2; p++) {
-            if (!g[p]) continue;
             /* draws of verification lie below 2^62, those of training above 2^63; the layers' are independent */
-            if (ipr_gatekeeper_fresh(g[p], (t->draw << 24 & 0x3fffffffffffffffu) + ((uint64_t)p << 23) + (uint64_t)at, k, w->keys[p]) !=
-                    IPR_OK ||
+            const uint64_t draw = (t->draw << 24 & 0x3fffffffffffffffu) + ((uint64_t)p << 23) + (uint64_t)at;
+            if (!g[p]) continue;
+            if (ipr_gatekeeper_fresh(g[p], draw, k, w->keys[p]) != IPR_OK ||
                 ipr_seq2seq_key_gates(g[p], m, p, w->keys[p], k, w->gates[p], w->first[p]) != IPR_OK)
                 return c->err;
             for (i = 0; i < k; i++)
