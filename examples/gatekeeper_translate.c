@@ -1083,9 +1083,11 @@ static int parse(int argc, char **argv, options *o)
     }
     if (o->quick) {
         o->seeds = 1;
-        o->epochs = 3;
+        o->epochs = 4;
         o->hidden = o->embed = 128;
-        o->train_pairs = 6000;
+        o->batch = 32;
+        o->lr = 3e-3;
+        o->train_pairs = 8000;
         o->test_pairs = 200;
         o->forgeries = 5;
         o->fresh = 199;
