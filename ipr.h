@@ -480,7 +480,10 @@ IPR_API double ipr_gradcheck(ipr_ctx *c, ipr_params *p, ipr_loss_fn f, void *use
 /* ---- Recurrent layers: one node over a whole sequence --------------------------------------------
    T steps, B rows of states, I inputs, H units. PyTorch's cells and parameter shapes: G = 4 with gates
    i, f, g, o (LSTM), G = 3 with gates r, z, n and both biases (GRU). Fill with IPR_ZERO first: NULL is zeros
-   or no gate, 0 the default. */
+   or no gate, 0 the default.
+   Three more cells are put together from ops, step by step: right, not fast. Gatekeeper's gate of each cell is what
+   decides how much of the past is kept: the forget gate of the LSTM family, the GRU's reset gate (both as published),
+   and |h| of the vanilla cell, which has no gate: its only activation, in 0..1 and blind to the signature's sign. */
 typedef struct ipr_rnn_in {
     ipr_tensor *x;           /* [T,B,I]; dual: [T,B/2,I] */
     ipr_tensor *h0, *c0;     /* [B,H] or NULL; c0: LSTM only */
@@ -498,12 +501,14 @@ typedef struct ipr_rnn_in {
                     gate_out go by the order of reading: gate[0] acts on the first step read */
     int want_gate_out;   /* 1: hand out the forget (LSTM) or reset (GRU) gate of every step */
     int no_y;            /* 1: only the last states are wanted; y is NULL and its memory is saved */
+    ipr_tensor *w_peep;      /* ipr_peephole: [3*H], c's weights into i, f and o */
+    ipr_tensor *w_mi, *w_mh; /* ipr_mlstm: [H,I], [H,H] */
 } ipr_rnn_in;
 
 /* All poison after an error, all differentiable. */
 typedef struct ipr_rnn_out {
     ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] (reverse: y[T-1]) is the first-step h */
-    ipr_tensor *h_n, *c_n; /* [B,H] last states after the gate; c_n: NULL for a GRU */
+    ipr_tensor *h_n, *c_n; /* [B,H] last states after the gate; c_n: NULL for cells without c */
     ipr_tensor *gate_out;  /* [T,B,H], NULL unless wanted */
 } ipr_rnn_out;
 
@@ -511,14 +516,20 @@ typedef struct ipr_rnn_out {
 IPR_API int ipr_lstm(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
 /* h = (1-z)*n + z*h, n = tanh(W_in x + b_in + r*(W_hn h + b_hn)) (Cho et al. 2014, as PyTorch has it). */
 IPR_API int ipr_gru(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
+/* LSTM whose gates see c: i and f the old one, o the new one, unit by unit (Gers and Schmidhuber 2000). */
+IPR_API int ipr_peephole(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
+/* LSTM that reads m = (W_mi x) (W_mh h) in place of h (Krause et al. 2016). */
+IPR_API int ipr_mlstm(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
+/* h = tanh(W_ih x + b_ih + W_hh h + b_hh), G = 1 (Elman 1990). */
+IPR_API int ipr_rnn_tanh(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out);
 #endif
 
 /* ---- Layers --------------------------------------------------------------------------------------
    A layer is a plain struct of borrowed parameter tensors: it lives as long as the set that owns them.
    Initialisation is PyTorch's default, drawn from (context seed, order of creation). */
 
-enum { IPR_LSTM = 1, IPR_GRU = 2 };
-IPR_API const char *ipr_cell_name(int cell); /* "lstm", "gru" */
+enum { IPR_LSTM = 1, IPR_GRU = 2, IPR_PEEPHOLE = 3, IPR_MLSTM = 4, IPR_RNN_TANH = 5 };
+IPR_API const char *ipr_cell_name(int cell); /* "lstm", "gru", "peephole", "mlstm", "tanh" */
 
 /* t <- U(-bound, bound), or N(0, sd^2); the stream is t's ordinal in its set, so adding a layer at the end moves
    nothing. */
@@ -548,16 +559,18 @@ enum {
 enum { IPR_RNN_CELLS_MAX = 16 };
 
 typedef struct ipr_rnn_desc {
-    int cell;                /* IPR_LSTM (default) or IPR_GRU */
+    int cell;                /* IPR_LSTM (default), IPR_GRU, IPR_PEEPHOLE, IPR_MLSTM, IPR_RNN_TANH */
     ipr_index input, hidden; /* features per step, units of each cell */
     int layers;              /* default 1; the next layer reads y of the one below, both directions side by side */
     int bidirectional;       /* 0, IPR_BIDIR, IPR_BIDIR_SHARED */
     double dropout;          /* between layers, while training */
 } ipr_rnn_desc;
 
-/* weight_ih [G*H,I], weight_hh [G*H,H], bias_ih, bias_hh [G*H]; G = 4, gates i,f,g,o (LSTM) or 3, gates r,z,n (GRU) */
+/* weight_ih [G*H,I], weight_hh [G*H,H], bias_ih, bias_hh [G*H]; G = 4, gates i,f,g,o (LSTM family), 3, gates r,z,n
+   (GRU) or 1 (tanh). Peephole: weight_peephole [3*H]. mLSTM: weight_mi [H,I], weight_mh [H,H]. */
 typedef struct ipr_rnn_cell {
     ipr_tensor *w_ih, *w_hh, *b_ih, *b_hh;
+    ipr_tensor *w_peep, *w_mi, *w_mh; /* NULL where the cell has none */
 } ipr_rnn_cell;
 
 /* A stack of recurrent layers. Cells in the order layer 0, layer 0 reverse, layer 1, ... */
@@ -1365,7 +1378,7 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result);
    A model owns its parameters and knows no scheme: gates come in as tensors. */
 
 typedef struct ipr_classifier_desc {
-    int cell;        /* IPR_LSTM (default) or IPR_GRU */
+    int cell;        /* IPR_LSTM (default) or another of IPR_LSTM .. IPR_RNN_TANH */
     ipr_index input; /* features per step; with a vocabulary: the embedding's width */
     ipr_index hidden, classes;
     ipr_index vocabulary; /* 0: x is [T,B,input] reals; else x is int32 [T,B] */
@@ -1663,9 +1676,9 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
 
 #ifndef IPR_NO_RNN
 /* A change that leaves the network's function as it is. For each unit j with flip[j] != 0, flip [cells][units]: negate
-   the candidate row (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of what reads the
-   unit (the output or the next layer); so h_j and c_j change sign, with and without a key, and the logits do not.
-   Defeats any signature read from signs alone. */
+   the candidate row (LSTM gate g, GRU gate n, tanh's only one) with its biases, column j of the recurrent weights (a
+   peephole's three weights too) and of what reads the unit (the output or the next layer); so h_j and c_j change sign,
+   with and without a key, and the logits do not. Defeats any signature read from signs alone. */
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip);
 
 #ifndef IPR_NO_TRAIN
@@ -1688,7 +1701,8 @@ IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const 
 IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other, const ipr_gatekeeper_recipe *r,
                                  const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
 /* Sign flipping (Figure 8): round(fraction * cells * units) random units of the signature are asked to change sign, and
-   only the sign loss is minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
+   only the sign loss is minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below
+   1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
 /* The same attacks on an encoder-decoder. keys NULL: fine-tuning; else overwriting with these keys and recipe. Items of
    source and target as ipr_seq2seq_loss takes them, in buckets of near-equal length. */
@@ -8567,17 +8581,18 @@ IPR__FN int ipr__rnn_gate_shape(ipr_ctx *c, const char *fn, const ipr_tensor *ga
 }
 
 /* Sizes from x and w_hh into r, checked against everything else. */
-IPR__FN int ipr__rnn_shapes(ipr_ctx *c, const char *fn, ipr_tensor *const *in, const ipr_rnn_in *d, ipr__rnn *r)
+IPR__FN int ipr__rnn_shapes(ipr_ctx *c, const char *fn, ipr_tensor *const *in, const ipr_rnn_in *d, ipr_index gates,
+                            ipr__rnn *r)
 {
     const ipr_tensor *x = in[IPR__RNN_X], *w = in[IPR__RNN_W_HH];
-    const ipr_index gates = r->gru ? 3 : 4;
     ipr_index H, G;
     char s[96];
     int bad;
     if (x->rank != 3)
         return ipr__fail(c, IPR_E_SHAPE, fn, "x is %s; steps x rows x inputs are needed", ipr__shape(x, s));
-    if (r->gru && in[IPR__RNN_C0])
-        return ipr__fail(c, IPR_E_ARG, fn, "c0 is given; a GRU has no cell state, pass NULL");
+    if (gates != 4 && in[IPR__RNN_C0])
+        return ipr__fail(c, IPR_E_ARG, fn, "c0 is given; a %s has no cell state, pass NULL",
+                         gates == 3 ? "GRU" : "vanilla cell");
     if (w->rank != 2)
         return ipr__fail(c, IPR_E_SHAPE, fn, "w_hh is %s; %I*hidden x hidden is needed", ipr__shape(w, s), gates);
     r->T = x->dim[0];
@@ -8650,13 +8665,10 @@ IPR__FN int ipr__rnn_lengths(ipr_ctx *c, const char *fn, const ipr_tensor *t, co
     return 1;
 }
 
-/* The call itself; 0 on error or poison. */
-IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *d, ipr_tensor **in, ipr_tensor **out)
+/* The inputs in their slots, r's sizes and the lengths; 0 on error or poison. */
+IPR__FN int ipr__rnn_check(ipr_ctx *c, const char *fn, const ipr_rnn_in *d, ipr_index gates, ipr_tensor **in,
+                           ipr__rnn *r, const int32_t **lengths)
 {
-    ipr__rnn r = IPR_ZERO;
-    const int32_t *lengths = NULL;
-    ipr__node *n;
-    int i;
     in[IPR__RNN_X] = d->x;
     in[IPR__RNN_H0] = d->h0;
     in[IPR__RNN_C0] = d->c0;
@@ -8665,10 +8677,20 @@ IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *
     in[IPR__RNN_B_IH] = d->b_ih;
     in[IPR__RNN_B_HH] = d->b_hh;
     in[IPR__RNN_GATE] = d->gate;
+    r->reverse = d->reverse != 0;
+    return ipr__rnn_given(c, fn, in) && ipr__rnn_shapes(c, fn, in, d, gates, r) == IPR_OK &&
+           (!d->lengths || ipr__rnn_lengths(c, fn, d->lengths, r, lengths));
+}
+
+/* The call itself; 0 on error or poison. */
+IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *d, ipr_tensor **in, ipr_tensor **out)
+{
+    ipr__rnn r = IPR_ZERO;
+    const int32_t *lengths = NULL;
+    ipr__node *n;
+    int i;
     r.gru = op == IPR_OP_GRU;
-    r.reverse = d->reverse != 0;
-    if (!ipr__rnn_given(c, fn, in) || ipr__rnn_shapes(c, fn, in, d, &r) != IPR_OK) return 0;
-    if (d->lengths && !ipr__rnn_lengths(c, fn, d->lengths, &r, &lengths)) return 0;
+    if (!ipr__rnn_check(c, fn, d, r.gru ? 3 : 4, in, &r, &lengths)) return 0;
     for (i = 0; i < IPR__RNN_NIN; i++)
         if (in[i]) {
             in[i] = ipr__contig(c, in[i]);
@@ -8725,6 +8747,267 @@ IPR__FN void ipr__lstm_backward(ipr_ctx *c, ipr__node *n)
 }
 
 IPR__FN void ipr__gru_backward(ipr_ctx *c, ipr__node *n) { ipr__lstm_backward(c, n); }
+
+/* ---- peephole LSTM, multiplicative LSTM, vanilla cell ----
+   From the ops above, one step after the other. Rows are gathered as ipr__rnn_order has them, longest first and
+   without gaps, so that a step is a slice; a dual call is one over 2B rows. */
+
+enum { IPR__CELL_PEEP = 1, IPR__CELL_MULT = 2, IPR__CELL_TANH = 3 };
+
+typedef struct ipr__steps {
+    ipr_ctx *c;
+    const ipr_rnn_in *d;
+    int kind;
+    ipr__rnn r;                  /* sizes and order; Bx counts all rows of states, dual is 0 */
+    ipr_tensor *xg, *xm, *gates; /* [N,G*H], mLSTM [N,H]; a row of ones above the gate's [1+Tk,H], or NULL */
+    ipr_tensor *h, *s;           /* of the running rows; s: c, NULL for the vanilla cell */
+    ipr_tensor **y, **f, **hn, **sn; /* per step; hn and sn: rows that ended, from the last step down */
+    int ended;
+} ipr__steps;
+
+/* Rows ids[0..n-1] of table; a gather that knows its gradient. */
+IPR__FN ipr_tensor *ipr__gather_rows(ipr_ctx *c, ipr_tensor *table, const int32_t *ids, ipr_index n)
+{
+    return ipr_embedding(c, table, ipr_from_i32(c, 1, &n, ids), -1);
+}
+
+IPR__FN int32_t *ipr__steps_ids(ipr_ctx *c, ipr_index n)
+{
+    return (int32_t *)ipr__arena_get(&c->step, (size_t)n * sizeof(int32_t));
+}
+
+/* x in the order of work [N,I] */
+IPR__FN ipr_tensor *ipr__steps_x(const ipr__steps *k, ipr_index x_rows)
+{
+    const ipr__rnn *r = &k->r;
+    int32_t *ids = ipr__steps_ids(k->c, r->off[r->T]);
+    ipr_index t, row, n = 0, d[2];
+    if (!ids) return ipr__poison(k->c);
+    for (t = 0; t < r->T; t++)
+        for (row = 0; row < ipr__rnn_rows(r, t); row++) {
+            const ipr_index step = r->reverse ? r->len[row] - 1 - t : t;
+            ids[n++] = (int32_t)(step * x_rows + r->perm[row] % x_rows);
+        }
+    d[0] = -1;
+    d[1] = r->I;
+    return ipr__gather_rows(k->c, ipr_reshape(k->c, k->d->x, 2, d), ids, n);
+}
+
+/* A row of ones, then the gate's rows. */
+IPR__FN ipr_tensor *ipr__steps_gates(const ipr__steps *k)
+{
+    ipr_tensor *two[2];
+    ipr_index d[2];
+    d[0] = 1;
+    d[1] = k->r.H;
+    two[0] = ipr_affine(k->c, ipr_new(k->c, 2, d), 0, 1);
+    two[1] = k->d->gate;
+    return ipr_concat(k->c, two, 2, 0);
+}
+
+/* Rows of h0 or c0 in the order of work, zeros where there are none. */
+IPR__FN ipr_tensor *ipr__steps_start(const ipr__steps *k, ipr_tensor *from)
+{
+    ipr_index d[2], row;
+    int32_t *ids = ipr__steps_ids(k->c, k->r.Bx);
+    if (!ids) return ipr__poison(k->c);
+    d[0] = k->r.Bx;
+    d[1] = k->r.H;
+    if (!from) return ipr_new(k->c, 2, d);
+    for (row = 0; row < d[0]; row++) ids[row] = (int32_t)k->r.perm[row];
+    return ipr__gather_rows(k->c, from, ids, d[0]);
+}
+
+IPR__FN ipr_tensor *ipr__steps_block(const ipr__steps *k, ipr_tensor *a, int block)
+{
+    return ipr_slice(k->c, a, 1, block * k->r.H, k->r.H);
+}
+
+/* a + w c, w the peephole's block; plain LSTM: a */
+IPR__FN ipr_tensor *ipr__steps_peep(const ipr__steps *k, ipr_tensor *a, int block)
+{
+    if (k->kind != IPR__CELL_PEEP) return a;
+    return ipr_add(k->c, a, ipr_mul(k->c, k->s, ipr_slice(k->c, k->d->w_peep, 0, block * k->r.H, k->r.H)));
+}
+
+/* One step of n rows: h and s become the states before Gatekeeper's gate; returns the gatekeeper's activation. */
+IPR__FN ipr_tensor *ipr__steps_cell(ipr__steps *k, ipr_index t, ipr_index n)
+{
+    ipr_ctx *c = k->c;
+    ipr_tensor *a = ipr_slice(c, k->xg, 0, k->r.off[t], n), *read = k->h, *i, *f;
+    if (k->kind == IPR__CELL_MULT)
+        read = ipr_mul(c, ipr_slice(c, k->xm, 0, k->r.off[t], n), ipr_linear(c, k->h, k->d->w_mh, NULL));
+    a = ipr_add(c, a, ipr_linear(c, read, k->d->w_hh, k->d->b_hh));
+    if (k->kind == IPR__CELL_TANH) {
+        k->h = ipr_tanh(c, a);
+        return ipr_sqrt(c, ipr_square(c, k->h));
+    }
+    i = ipr_sigmoid(c, ipr__steps_peep(k, ipr__steps_block(k, a, 0), 0));
+    f = ipr_sigmoid(c, ipr__steps_peep(k, ipr__steps_block(k, a, 1), 1));
+    k->s = ipr_add(c, ipr_mul(c, f, k->s), ipr_mul(c, i, ipr_tanh(c, ipr__steps_block(k, a, 2))));
+    i = ipr_sigmoid(c, ipr__steps_peep(k, ipr__steps_block(k, a, 3), 2));
+    k->h = ipr_mul(c, i, ipr_tanh(c, k->s));
+    return f;
+}
+
+/* The gate of step t on the rows that it acts on. */
+IPR__FN void ipr__steps_gate(ipr__steps *k, ipr_index t, ipr_index n)
+{
+    ipr_ctx *c = k->c;
+    int32_t *ids = ipr__steps_ids(c, n);
+    ipr_tensor *g;
+    ipr_index row;
+    for (row = 0; ids && row < n; row++) ids[row] = k->r.perm[row] >= k->r.gate_from ? (int32_t)t + 1 : 0;
+    g = ids ? ipr__gather_rows(c, k->gates, ids, n) : ipr__poison(c);
+    k->h = ipr_mul(c, k->h, g);
+    if (k->s) k->s = ipr_mul(c, k->s, g);
+}
+
+/* Step t, from the slice of the rows that still run to those that end with it. */
+IPR__FN void ipr__steps_one(ipr__steps *k, ipr_index t)
+{
+    ipr_ctx *c = k->c;
+    const ipr__rnn *r = &k->r;
+    const ipr_index n = ipr__rnn_rows(r, t), next = t + 1 < r->T ? ipr__rnn_rows(r, t + 1) : 0;
+    k->f[t] = ipr__steps_cell(k, t, n);
+    k->y[t] = k->h;
+    if (k->gates && t < r->Tk) ipr__steps_gate(k, t, n);
+    if (next == n) return;
+    k->ended++;
+    k->hn[r->T - k->ended] = ipr_slice(c, k->h, 0, next, n - next); /* filled from the end: longest rows first */
+    if (k->s) k->sn[r->T - k->ended] = ipr_slice(c, k->s, 0, next, n - next);
+    if (!next) return;
+    k->h = ipr_slice(c, k->h, 0, 0, next);
+    if (k->s) k->s = ipr_slice(c, k->s, 0, 0, next);
+}
+
+/* All steps' rows to [T,B,H] of the caller, zeros after a row's end. */
+IPR__FN ipr_tensor *ipr__steps_all(const ipr__steps *k, ipr_tensor **part, int turned)
+{
+    ipr_ctx *c = k->c;
+    const ipr__rnn *r = &k->r;
+    const ipr_index full = r->full * r->Bx, N = r->off[r->T];
+    int32_t *ids = ipr__steps_ids(c, full);
+    ipr_tensor *two[2];
+    ipr_index d[3], t, row, i;
+    if (!ids) return ipr__poison(c);
+    d[0] = 1;
+    d[1] = r->H;
+    two[0] = ipr_concat(c, part, (int)r->T, 0);
+    two[1] = ipr_new(c, 2, d);
+    for (i = 0; i < full; i++) ids[i] = (int32_t)N;
+    for (t = 0, i = 0; t < r->T; t++)
+        for (row = 0; row < ipr__rnn_rows(r, t); row++, i++)
+            ids[(turned && r->reverse ? r->len[row] - 1 - t : t) * r->Bx + r->perm[row]] = (int32_t)i;
+    two[0] = ipr__gather_rows(c, ipr_concat(c, two, 2, 0), ids, full);
+    d[0] = r->full;
+    d[1] = r->Bx;
+    d[2] = r->H;
+    return ipr_reshape(c, two[0], 3, d);
+}
+
+/* The rows that ended, in the caller's order. */
+IPR__FN ipr_tensor *ipr__steps_last(const ipr__steps *k, ipr_tensor **part)
+{
+    int32_t *ids = ipr__steps_ids(k->c, k->r.Bx);
+    ipr_index row;
+    if (!ids) return ipr__poison(k->c);
+    for (row = 0; row < k->r.Bx; row++) ids[k->r.perm[row]] = (int32_t)row;
+    return ipr__gather_rows(k->c, ipr_concat(k->c, part + (k->r.T - k->ended), k->ended, 0), ids, k->r.Bx);
+}
+
+/* Order of rows and memory for the steps' tensors. 0 on error. */
+IPR__FN int ipr__steps_order(ipr__steps *k, const int32_t *lengths)
+{
+    ipr__rnn *r = &k->r;
+    const ipr_index rows = r->Bx;
+    int32_t *len = ipr__steps_ids(k->c, r->B);
+    ipr_tensor **p;
+    ipr_index b;
+    if (!len) return 0;
+    for (b = 0; b < r->B; b++) len[b] = lengths ? lengths[b % rows] : (int32_t)r->T;
+    r->Bx = r->B;
+    r->dual = 0;
+    if (!ipr__rnn_order(k->c, r, len)) return 0;
+    p = (ipr_tensor **)ipr__arena_get(&k->c->step, (size_t)(4 * r->T) * sizeof *p);
+    if (!p) return 0;
+    k->y = p;
+    k->f = p + r->T;
+    k->hn = p + 2 * r->T;
+    k->sn = p + 3 * r->T;
+    return 1;
+}
+
+/* Weights beyond those of every cell; 0 on error. */
+IPR__FN int ipr__steps_extra(ipr_ctx *c, const char *fn, const char *name, const ipr_tensor *t, ipr_index d0,
+                             ipr_index d1)
+{
+    char s[96];
+    if (!ipr__in_real(c, fn, name, t)) return 0;
+    if (d1 ? t->rank == 2 && t->dim[0] == d0 && t->dim[1] == d1 : t->rank == 1 && t->dim[0] == d0) return 1;
+    (void)ipr__fail(c, IPR_E_SHAPE, fn, d1 ? "%s is %s, expected %Ix%I" : "%s is %s, expected %I", name,
+                    ipr__shape(t, s), d0, d1);
+    return 0;
+}
+
+IPR__FN int ipr__steps_run(ipr_ctx *c, const char *fn, int kind, const ipr_rnn_in *d, ipr_rnn_out *o)
+{
+    ipr_tensor *in[IPR__RNN_NIN], *x;
+    const int32_t *lengths = NULL;
+    ipr__steps k = IPR_ZERO;
+    ipr_index t, x_rows;
+    k.c = c;
+    k.d = d;
+    k.kind = kind;
+    if (!ipr__rnn_check(c, fn, d, kind == IPR__CELL_TANH ? 1 : 4, in, &k.r, &lengths)) return 0;
+    if (kind == IPR__CELL_PEEP && !ipr__steps_extra(c, fn, "w_peep", d->w_peep, 3 * k.r.H, 0)) return 0;
+    if (kind == IPR__CELL_MULT && (!ipr__steps_extra(c, fn, "w_mi", d->w_mi, k.r.H, k.r.I) ||
+                                   !ipr__steps_extra(c, fn, "w_mh", d->w_mh, k.r.H, k.r.H)))
+        return 0;
+    if (k.r.T > 0x7ffffff0 / k.r.B || k.r.T < 1 || k.r.B < 1) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%I steps of %I rows; at least one of each, less than 2^31 in all", k.r.T,
+                        k.r.B);
+        return 0;
+    }
+    x_rows = k.r.Bx;
+    if (!ipr__steps_order(&k, lengths)) return 0;
+    x = ipr__steps_x(&k, x_rows);
+    k.xg = ipr_linear(c, x, d->w_ih, d->b_ih);
+    if (kind == IPR__CELL_MULT) k.xm = ipr_linear(c, x, d->w_mi, NULL);
+    if (d->gate) k.gates = ipr__steps_gates(&k);
+    k.h = ipr__steps_start(&k, d->h0);
+    if (kind != IPR__CELL_TANH) k.s = ipr__steps_start(&k, d->c0);
+    for (t = 0; t < k.r.T && !c->err; t++) ipr__steps_one(&k, t);
+    if (c->err) return 0;
+    o->h_n = ipr__steps_last(&k, k.hn);
+    o->c_n = k.s ? ipr__steps_last(&k, k.sn) : NULL;
+    o->y = d->no_y ? NULL : ipr__steps_all(&k, k.y, 1);
+    o->gate_out = d->want_gate_out ? ipr__steps_all(&k, k.f, 0) : NULL;
+    return !c->err;
+}
+
+IPR__FN int ipr__steps_op(ipr_ctx *c, const char *fn, int kind, const ipr_rnn_in *d, ipr_rnn_out *o)
+{
+    if (!c) return IPR_E_ARG;
+    if (!o) return ipr__fail(c, IPR_E_ARG, fn, "out is NULL; pass a struct for the results");
+    o->y = o->h_n = o->c_n = o->gate_out = ipr__poison(c);
+    if (!d) return ipr__fail(c, IPR_E_ARG, fn, "in is NULL; pass the inputs");
+    if (!ipr__steps_run(c, fn, kind, d, o)) o->y = o->h_n = o->c_n = o->gate_out = ipr__poison(c);
+    return ipr_status(c);
+}
+
+IPR_API int ipr_peephole(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out)
+{
+    return ipr__steps_op(c, "ipr_peephole", IPR__CELL_PEEP, in, out);
+}
+IPR_API int ipr_mlstm(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out)
+{
+    return ipr__steps_op(c, "ipr_mlstm", IPR__CELL_MULT, in, out);
+}
+IPR_API int ipr_rnn_tanh(ipr_ctx *c, const ipr_rnn_in *in, ipr_rnn_out *out)
+{
+    return ipr__steps_op(c, "ipr_rnn_tanh", IPR__CELL_TANH, in, out);
+}
 #endif /* IPR_FLOOR_MAX >= 5, IPR_NO_RNN */
 
 #if IPR_FLOOR_MAX >= 6
@@ -8732,7 +9015,11 @@ IPR__FN void ipr__gru_backward(ipr_ctx *c, ipr__node *n) { ipr__lstm_backward(c,
    Parameters with names, shapes and initialisation, and the op that uses them.
    Hands up: ipr_dense, ipr_embed, ipr_rnn. */
 
-IPR_API const char *ipr_cell_name(int cell) { return cell == IPR_LSTM ? "lstm" : cell == IPR_GRU ? "gru" : "unknown"; }
+IPR_API const char *ipr_cell_name(int cell)
+{
+    static const char *const name[6] = {"unknown", "lstm", "gru", "peephole", "mlstm", "tanh"};
+    return name[cell >= IPR_LSTM && cell <= IPR_RNN_TANH ? cell : 0];
+}
 
 IPR__FN uint32_t ipr__ordinal(const ipr_params *p, const ipr_tensor *t)
 {
@@ -8820,6 +9107,10 @@ IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor
 }
 
 #ifndef IPR_NO_RNN
+/* Blocks of H rows in the weights, and the one whose sign is the state's. */
+IPR__FN ipr_index ipr__rnn_blocks(int cell) { return cell == IPR_RNN_TANH ? 1 : cell == IPR_GRU ? 3 : 4; }
+IPR__FN ipr_index ipr__rnn_candidate(int cell) { return cell == IPR_RNN_TANH ? 0 : 2; }
+
 IPR__FN int ipr__rnn_dirs(const ipr_rnn_desc *d) { return d->bidirectional ? 2 : 1; }
 
 /* Which cell reads layer k in direction dir. */
@@ -8860,8 +9151,9 @@ IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc 
     if (!d->layers) d->layers = 1;
     l.cells = ipr_rnn_cells(d);
     if (p && !desc) (void)ipr__fail(p->c, IPR_E_ARG, fn, "the description is NULL");
-    else if (p && d->cell != IPR_LSTM && d->cell != IPR_GRU)
-        (void)ipr__fail(p->c, IPR_E_ARG, fn, "cell %d; IPR_LSTM or IPR_GRU", d->cell);
+    else if (p && (d->cell < IPR_LSTM || d->cell > IPR_RNN_TANH))
+        (void)ipr__fail(p->c, IPR_E_ARG, fn, "cell %d; IPR_LSTM, IPR_GRU, IPR_PEEPHOLE, IPR_MLSTM or IPR_RNN_TANH",
+                        d->cell);
     else if (p && !l.cells)
         (void)ipr__fail(p->c, IPR_E_ARG, fn, "layers %d, bidirectional %d: at most %d cells; 0, IPR_BIDIR or _SHARED",
                         d->layers, d->bidirectional, (int)IPR_RNN_CELLS_MAX);
@@ -8871,7 +9163,7 @@ IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc 
         d->layers = l.cells = 1;
         d->bidirectional = 0;
     }
-    rows = (d->cell == IPR_GRU ? 3 : 4) * d->hidden;
+    rows = ipr__rnn_blocks(d->cell) * d->hidden;
     bound = d->hidden > 0 ? 1.0 / ipr__dsqrt((double)d->hidden) : 0;
     for (k = 0; k < d->layers; k++)
         for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
@@ -8881,6 +9173,11 @@ IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc 
             cell->w_hh = ipr__rnn_param(p, name, "weight_hh", k, dir, 2, rows, d->hidden, bound);
             cell->b_ih = ipr__rnn_param(p, name, "bias_ih", k, dir, 1, rows, 0, bound);
             cell->b_hh = ipr__rnn_param(p, name, "bias_hh", k, dir, 1, rows, 0, bound);
+            if (d->cell == IPR_PEEPHOLE)
+                cell->w_peep = ipr__rnn_param(p, name, "weight_peephole", k, dir, 1, 3 * d->hidden, 0, bound);
+            if (d->cell != IPR_MLSTM) continue;
+            cell->w_mi = ipr__rnn_param(p, name, "weight_mi", k, dir, 2, d->hidden, in, bound);
+            cell->w_mh = ipr__rnn_param(p, name, "weight_mh", k, dir, 2, d->hidden, d->hidden, bound);
         }
     return l;
 }
@@ -8893,6 +9190,9 @@ IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn_cell *l, ipr_tensor *x)
     in.w_hh = l->w_hh;
     in.b_ih = l->b_ih;
     in.b_hh = l->b_hh;
+    in.w_peep = l->w_peep;
+    in.w_mi = l->w_mi;
+    in.w_mh = l->w_mh;
     return in;
 }
 
@@ -8900,6 +9200,9 @@ IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, int cell, const ipr_rnn_in *in)
 {
     ipr_rnn_out out = IPR_ZERO;
     if (cell == IPR_GRU) (void)ipr_gru(c, in, &out);
+    else if (cell == IPR_PEEPHOLE) (void)ipr_peephole(c, in, &out);
+    else if (cell == IPR_MLSTM) (void)ipr_mlstm(c, in, &out);
+    else if (cell == IPR_RNN_TANH) (void)ipr_rnn_tanh(c, in, &out);
     else (void)ipr_lstm(c, in, &out);
     return out;
 }
@@ -18104,8 +18407,9 @@ IPR__FN void ipr__gauge_readers(ipr_classifier *m, int layer, ipr_index col)
     if (layer + 1 == d->layers) ipr__negate(ipr__wr(m->output.weight) + col, m->desc.classes, ld);
     else
         for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
-            ipr_tensor *w = m->rnn.at[ipr__rnn_cell_of(d, layer + 1, dir)].w_ih;
-            ipr__negate(ipr__wr(w) + col, w->dim[0], ld);
+            const ipr_rnn_cell *cell = &m->rnn.at[ipr__rnn_cell_of(d, layer + 1, dir)];
+            ipr__negate(ipr__wr(cell->w_ih) + col, cell->w_ih->dim[0], ld);
+            if (cell->w_mi) ipr__negate(ipr__wr(cell->w_mi) + col, d->hidden, ld);
         }
 }
 
@@ -18121,12 +18425,14 @@ IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip)
         const int two = d->bidirectional == IPR_BIDIR, layer = two ? i / 2 : i;
         for (j = 0; j < H; j++) {
             if (!flip[i * H + j]) continue;
-            cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
+            cand = ipr__rnn_candidate(d->cell) * H + j;
             ipr__negate(ipr__wr(cell->w_ih) + cand * cell->w_ih->dim[1], cell->w_ih->dim[1], 1);
             ipr__negate(ipr__wr(cell->w_hh) + cand * H, H, 1);
             ipr__negate(ipr__wr(cell->b_ih) + cand, 1, 1);
             ipr__negate(ipr__wr(cell->b_hh) + cand, 1, 1);
-            ipr__negate(ipr__wr(cell->w_hh) + j, cell->w_hh->dim[0], H);
+            if (cell->w_mh) ipr__negate(ipr__wr(cell->w_mh) + j, H, H); /* w_hh reads m, which stays */
+            else ipr__negate(ipr__wr(cell->w_hh) + j, cell->w_hh->dim[0], H);
+            if (cell->w_peep) ipr__negate(ipr__wr(cell->w_peep) + j, 3, H);
             for (way = 0; way < ipr__rnn_dirs(d); way++)
                 if (!two || way == i % 2) ipr__gauge_readers(m, layer, way * H + j);
         }
@@ -18846,7 +19152,7 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
 typedef struct ipr__gauge {
     const ipr_real *w, *ref;
     ipr_index H, I;
-    int blocks;
+    ipr_index blocks, cand; /* cand: the block whose sign is free */
     const ipr_index *at;
     const int8_t *sign;
 } ipr__gauge;
@@ -18859,17 +19165,17 @@ IPR__FN double ipr__gauge_input(const ipr__gauge *g, ipr_index row, ipr_index i)
 
 IPR__FN double ipr__unit_distance(const ipr__gauge *g, ipr_index j, ipr_index k)
 {
-    double sum = 0;
-    ipr_index i;
-    int b;
+    double sum = 0, turned = 0;
+    ipr_index i, b;
     for (b = 0; b < g->blocks; b++) {
-        if (b == 2) continue; /* the candidate: its sign is free */
+        if (b == g->cand && g->blocks > 1) continue;
         for (i = 0; i < g->I; i++) {
-            const double e = ipr__gauge_input(g, b * g->H + k, i) - (double)g->ref[(b * g->H + j) * g->I + i];
-            sum += e * e;
+            const double v = ipr__gauge_input(g, b * g->H + k, i), w = (double)g->ref[(b * g->H + j) * g->I + i];
+            sum += (v - w) * (v - w);
+            turned += (v + w) * (v + w);
         }
     }
-    return sum;
+    return g->blocks > 1 || sum < turned ? sum : turned;
 }
 
 /* Pairs the units of one cell: greedy, best pair first. dist [H*H], used [2H]. */
@@ -18894,7 +19200,7 @@ IPR__FN void ipr__gauge_cell(const ipr__gauge *g, double *dist, uint8_t *used, i
         used[bj] = used[H + bk] = 1;
         at[bj] = bk;
         for (i = 0; i < g->I; i++)
-            dot += ipr__gauge_input(g, 2 * H + bk, i) * (double)g->ref[(2 * H + bj) * g->I + i];
+            dot += ipr__gauge_input(g, g->cand * H + bk, i) * (double)g->ref[(g->cand * H + bj) * g->I + i];
         sign[bj] = (int8_t)(dot < 0 ? -1 : 1);
     }
 }
@@ -18926,7 +19232,8 @@ IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference,
         g.ref = ipr__rd(ref);
         g.H = H;
         g.I = w->dim[1];
-        g.blocks = s->desc.cell == IPR_GRU ? 3 : 4;
+        g.blocks = ipr__rnn_blocks(s->desc.cell);
+        g.cand = ipr__rnn_candidate(s->desc.cell);
         g.at = layer ? at + (layer - 1) * each * H : NULL;
         g.sign = layer ? sign + (layer - 1) * each * H : NULL;
         ipr__gauge_cell(&g, dist, used, at + i * H, sign + i * H);

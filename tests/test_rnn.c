@@ -3,7 +3,11 @@
 typedef struct rnn__case {
     int gru, dual, h0, bias, gate, gate_out, no_y, lengths, reverse;
     ipr_index T, Bx, I, H, Tk, gate_from;
+    int cell;       /* IPR_PEEPHOLE, IPR_MLSTM, IPR_RNN_TANH; 0: LSTM or GRU */
 } rnn__case;
+
+static ipr_index rnn__blocks(const rnn__case *k) { return k->gru ? 3 : k->cell == IPR_RNN_TANH ? 1 : 4; }
+static int rnn__has_c(const rnn__case *k) { return rnn__blocks(k) == 4; }
 
 /* ---- the reference: one row, PyTorch's cells and Gatekeeper's gate, as in the papers ---- */
 
@@ -22,12 +26,14 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
                           double *y, double *f)
 {
     const ipr_index H = k->H;
-    double xd[RNN_MAX_H], a[4][RNN_MAX_H], b[4][RNN_MAX_H];
+    double xd[RNN_MAX_H], a[4][RNN_MAX_H], b[4][RNN_MAX_H], m[RNN_MAX_H];
     ipr_index j, q;
     for (j = 0; j < k->I; j++) xd[j] = (double)x[j];
-    for (q = 0; q < (k->gru ? 3 : 4); q++) for (j = 0; j < H; j++) {
+    for (j = 0; j < H; j++)
+        m[j] = k->cell != IPR_MLSTM ? h[j] : rnn__dot(ipr__rd(t[9]) + j * k->I, xd, k->I) * rnn__dot(ipr__rd(t[10]) + j * H, h, H);
+    for (q = 0; q < rnn__blocks(k); q++) for (j = 0; j < H; j++) {
         a[q][j] = rnn__dot(ipr__rd(t[3]) + (q * H + j) * k->I, xd, k->I) + (k->bias ? (double)ipr__rd(t[5])[q * H + j] : 0);
-        b[q][j] = rnn__dot(ipr__rd(t[4]) + (q * H + j) * H, h, H) + (k->bias ? (double)ipr__rd(t[6])[q * H + j] : 0);
+        b[q][j] = rnn__dot(ipr__rd(t[4]) + (q * H + j) * H, m, H) + (k->bias ? (double)ipr__rd(t[6])[q * H + j] : 0);
     }
     for (j = 0; j < H; j++) {
         if (k->gru) {
@@ -35,10 +41,16 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
             const double n = ipr__dtanh(a[2][j] + r * b[2][j]);
             f[j] = r;
             y[j] = (1 - z) * n + z * h[j];
+        } else if (k->cell == IPR_RNN_TANH) {
+            y[j] = ipr__dtanh(a[0][j] + b[0][j]);
+            f[j] = y[j] < 0 ? -y[j] : y[j];
         } else {
-            const double i = ipr__dsigmoid(a[0][j] + b[0][j]), g = ipr__dtanh(a[2][j] + b[2][j]), o = ipr__dsigmoid(a[3][j] + b[3][j]);
-            f[j] = ipr__dsigmoid(a[1][j] + b[1][j]);
+            const ipr_real *p = k->cell == IPR_PEEPHOLE ? ipr__rd(t[8]) : NULL;
+            const double i = ipr__dsigmoid(a[0][j] + b[0][j] + (p ? (double)p[j] * c[j] : 0)), g = ipr__dtanh(a[2][j] + b[2][j]);
+            double o;
+            f[j] = ipr__dsigmoid(a[1][j] + b[1][j] + (p ? (double)p[H + j] * c[j] : 0));
             c[j] = f[j] * c[j] + i * g;
+            o = ipr__dsigmoid(a[3][j] + b[3][j] + (p ? (double)p[2 * H + j] * c[j] : 0));
             y[j] = o * ipr__dtanh(c[j]);
             if (gk) c[j] *= (double)gk[j];
         }
@@ -48,23 +60,25 @@ static void rnn__ref_step(const rnn__case *k, ipr_tensor *const *t, const ipr_re
 
 /* ---- building a case ---- */
 
-enum { RNN_NP = 8 };
-static const char *const rnn__names[RNN_NP] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate" };
+enum { RNN_NP = 11 };
+static const char *const rnn__names[RNN_NP] = { "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gate", "w_peep", "w_mi", "w_mh" };
 
 /* Parameters for every input of the case; t[i] NULL where the case has none. */
 static ipr_params *rnn__params(ipr_ctx *c, const rnn__case *k, ipr_tensor **t)
 {
     ipr_params *p = ipr_params_new(c);
-    const ipr_index G = (k->gru ? 3 : 4) * k->H, B = k->Bx * (k->dual ? 2 : 1);
+    const ipr_index G = rnn__blocks(k) * k->H, B = k->Bx * (k->dual ? 2 : 1);
     ipr_index d[RNN_NP][3];
-    int rank[RNN_NP] = { 3, 2, 2, 2, 2, 1, 1, 2 }, i;
+    int rank[RNN_NP] = { 3, 2, 2, 2, 2, 1, 1, 2, 1, 2, 2 }, i;
     ipr_rng r = ipr_rng_make(17, 3, (uint32_t)(k->T * 100 + k->H));
     d[0][0] = k->T; d[0][1] = k->Bx; d[0][2] = k->I;
     d[1][0] = d[2][0] = B; d[1][1] = d[2][1] = k->H;
     d[3][0] = d[4][0] = d[5][0] = d[6][0] = G; d[3][1] = k->I; d[4][1] = k->H;
     d[7][0] = k->Tk; d[7][1] = k->H;
+    d[8][0] = 3 * k->H; d[9][0] = d[10][0] = k->H; d[9][1] = k->I; d[10][1] = k->H;
     for (i = 0; i < RNN_NP; i++) {
-        const int absent = ((i == 1 || i == 2) && !k->h0) || (i == 2 && k->gru) || ((i == 5 || i == 6) && !k->bias) || (i == 7 && !k->gate);
+        const int absent = ((i == 1 || i == 2) && !k->h0) || (i == 2 && !rnn__has_c(k)) || ((i == 5 || i == 6) && !k->bias) || (i == 7 && !k->gate) ||
+                           (i == 8 && k->cell != IPR_PEEPHOLE) || (i > 8 && k->cell != IPR_MLSTM);
         ipr_index j;
         t[i] = absent ? NULL : ipr_param(p, rnn__names[i], rank[i], d[i]);
         for (j = 0; t[i] && j < ipr_count(t[i]); j++) {
@@ -97,6 +111,10 @@ static int rnn__run(ipr_ctx *c, const rnn__case *k, ipr_tensor *const *t, ipr_rn
     in.dual = k->dual;
     in.want_gate_out = k->gate_out;
     in.no_y = k->no_y;
+    in.w_peep = t[8]; in.w_mi = t[9]; in.w_mh = t[10];
+    if (k->cell == IPR_PEEPHOLE) return ipr_peephole(c, &in, o);
+    if (k->cell == IPR_MLSTM) return ipr_mlstm(c, &in, o);
+    if (k->cell == IPR_RNN_TANH) return ipr_rnn_tanh(c, &in, o);
     return k->gru ? ipr_gru(c, &in, o) : ipr_lstm(c, &in, o);
 }
 
@@ -136,6 +154,8 @@ static rnn__case rnn__sample(ipr_rng *r, ipr_index max_h)
     k.gate_from = k.gate ? (ipr_index)ipr_rng_below(r, (uint32_t)k.Bx + 1) : 0;
     k.lengths = ipr_rng_below(r, 2) != 0;
     k.reverse = ipr_rng_below(r, 3) == 0;
+    k.cell = ipr_rng_below(r, 3) == 0 ? IPR_PEEPHOLE + (int)ipr_rng_below(r, 3) : 0;
+    if (k.cell) k.gru = 0;
     return k;
 }
 
@@ -169,7 +189,7 @@ static void rnn__check_forward(ipr_ctx *c, const rnn__case *k, ipr_tensor *const
             }
         for (j = 0; j < H; j++) {
             CHECK_NEAR(ipr_read(c, o->h_n)[b * H + j], h[j], tol);
-            if (!k->gru) CHECK_NEAR(ipr_read(c, o->c_n)[b * H + j], s[j], tol);
+            if (rnn__has_c(k)) CHECK_NEAR(ipr_read(c, o->c_n)[b * H + j], s[j], tol);
         }
     }
 }
@@ -189,7 +209,7 @@ TEST(rnn_forward)
             CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
             if (ipr_status(c) == IPR_OK) rnn__check_forward(c, &k, t, &o);
             else printf("  %s\n", ipr_message(c));
-            CHECK((o.y == NULL) == k.no_y && (o.gate_out != NULL) == k.gate_out && (o.c_n == NULL) == k.gru);
+            CHECK((o.y == NULL) == k.no_y && (o.gate_out != NULL) == k.gate_out && (o.c_n == NULL) == !rnn__has_c(&k));
             ipr_params_free(p);
             ipr_close(c);
         }
@@ -247,7 +267,7 @@ static ipr_tensor *rnn__loss(ipr_ctx *c, void *user)
 
 TEST(rnn_gradients)
 {
-    int q, cases = IPR_REAL_IS_DOUBLE ? 60 : 25;
+    int q, cases = IPR_REAL_IS_DOUBLE ? 90 : 40;
     ipr_rng r = ipr_rng_make(2, 1, 1);
     for (q = 0; q < cases; q++) {
         rnn__case k = rnn__sample(&r, 19);
@@ -259,9 +279,10 @@ TEST(rnn_gradients)
         a.k = &k;
         a.t = t;
         a.paths = q % 4 == 0 ? 31 : 1 + (int)ipr_rng_below(&r, 31);
+        if (!IPR_REAL_IS_DOUBLE && k.cell == IPR_RNN_TANH) a.paths &= ~8;     /* |h|: the wide difference of floats meets its corner */
         worst = ipr_gradcheck(c, p, rnn__loss, &a, IPR_REAL_IS_DOUBLE ? 1e-5 : 1e-2, 25);
         if (!CHECK(worst >= 0 && worst <= (IPR_REAL_IS_DOUBLE ? 1e-6 : 2e-1)))
-            printf("  gru %d dual %d h0 %d bias %d gate %d from %d out %d no_y %d T %d Tk %d B %d H %d paths %d: %g %s\n", k.gru, k.dual, k.h0,
+            printf("  cell %d gru %d dual %d h0 %d bias %d gate %d from %d out %d no_y %d T %d Tk %d B %d H %d paths %d: %g %s\n", k.cell, k.gru, k.dual, k.h0,
                    k.bias, k.gate, (int)k.gate_from, k.gate_out, k.no_y, (int)k.T, (int)k.Tk, (int)k.Bx, (int)k.H, a.paths, worst, ipr_message(c));
         ipr_params_free(p);
         ipr_close(c);
@@ -485,7 +506,7 @@ TEST(rnn_padding)
             for (half = 0; half < halves; half++) {
                 const ipr_index row = b + half * k.Bx;
                 CHECK(!memcmp(ipr_read(c, o.h_n) + row * H, ipr_read(c, a.h_n) + half * H, (size_t)H * sizeof(ipr_real)));
-                if (!k.gru) CHECK(!memcmp(ipr_read(c, o.c_n) + row * H, ipr_read(c, a.c_n) + half * H, (size_t)H * sizeof(ipr_real)));
+                if (rnn__has_c(&k)) CHECK(!memcmp(ipr_read(c, o.c_n) + row * H, ipr_read(c, a.c_n) + half * H, (size_t)H * sizeof(ipr_real)));
                 for (i = 0; o.y && i < n; i++)
                     CHECK(!memcmp(ipr_read(c, o.y) + (i * B + row) * H, ipr_read(c, a.y) + (i * halves + half) * H, (size_t)H * sizeof(ipr_real)));
                 for (i = 0; o.gate_out && i < n; i++)
@@ -584,6 +605,39 @@ TEST(rnn_errors)
     rnn__expect_error(2, 2, 10, 1, IPR_E_ARG, "ipr_gru: c0 is given; a GRU has no cell state, pass NULL");
 }
 
+TEST(rnn_cell_errors)
+{
+    rnn__case k = IPR_ZERO;
+    ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+    ipr_tensor *t[RNN_NP], *keep;
+    ipr_rnn_out o;
+    k.T = 3; k.Bx = 2; k.I = 5; k.H = 4;
+    k.cell = IPR_PEEPHOLE;
+    (void)rnn__params(c, &k, t);
+    keep = t[8];
+    t[8] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_peephole: w_peep is 16x4, expected 12");
+    CHECK(ipr_is_poison(o.h_n) && ipr_is_poison(o.y));
+    ipr_clear(c);
+    t[8] = NULL;
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_ARG);
+    ipr_clear(c);
+    t[8] = keep;
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
+    k.cell = IPR_MLSTM;
+    t[9] = t[10] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_mlstm: w_mi is 16x4, expected 4x5");
+    ipr_clear(c);
+    k.cell = IPR_RNN_TANH;
+    (void)rnn__params(c, &k, t);
+    t[2] = t[4];
+    CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_E_ARG);
+    CHECK_STR(ipr_message(c), "ipr_rnn_tanh: c0 is given; a vanilla cell has no cell state, pass NULL");
+    ipr_close(c);
+}
+
 TEST(rnn_length_errors)
 {
     rnn__case k = IPR_ZERO;
@@ -656,5 +710,6 @@ static void suite_rnn(void)
     RUN(rnn_padding);
     RUN(rnn_errors);
     RUN(rnn_length_errors);
+    RUN(rnn_cell_errors);
     RUN(rnn_views);
 }
