@@ -491,13 +491,18 @@ typedef struct ipr_rnn_in {
     ipr_tensor *gate;
     ipr_index gate_from; /* the first gated row; 0: all rows (dual: the second half) */
     int dual;            /* 1: rows b and b + B/2 read the same row of x, whose projection is made once */
+    /* int32, one for each row of x, 1..T: its steps; NULL: all T. After its last step a row's states stand still and y
+       is 0; what x holds there is never read, and costs nothing. A padded row gives the bits of the row alone. */
+    const ipr_tensor *lengths;
+    int reverse; /* 1: each row is read from its last valid step to its first; y stays at its own step. gate and
+                    gate_out go by the order of reading: gate[0] acts on the first step read */
     int want_gate_out;   /* 1: hand out the forget (LSTM) or reset (GRU) gate of every step */
     int no_y;            /* 1: only the last states are wanted; y is NULL and its memory is saved */
 } ipr_rnn_in;
 
 /* All poison after an error, all differentiable. */
 typedef struct ipr_rnn_out {
-    ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] is the first-step h */
+    ipr_tensor *y;         /* [T,B,H] h of every step before the gate; y[0] (reverse: y[T-1]) is the first-step h */
     ipr_tensor *h_n, *c_n; /* [B,H] last states after the gate; c_n: NULL for a GRU */
     ipr_tensor *gate_out;  /* [T,B,H], NULL unless wanted */
 } ipr_rnn_out;
@@ -536,18 +541,67 @@ IPR_API ipr_embed ipr_embed_new(ipr_params *p, const char *name, ipr_index vocab
 IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor *ids); /* int32 [...] -> [...,width] */
 
 #ifndef IPR_NO_RNN
-/* One recurrent layer with its own weights: weight_ih_l0 [G*H,I], weight_hh_l0 [G*H,H], bias_ih_l0, bias_hh_l0 [G*H];
-   G = 4, gates i,f,g,o (LSTM) or G = 3, gates r,z,n (GRU). */
-typedef struct ipr_rnn {
-    int cell;
-    ipr_index input, hidden;
+enum {
+    IPR_BIDIR = 1,       /* a second cell reads from the last step to the first */
+    IPR_BIDIR_SHARED = 2 /* one cell reads both ways, as the published Gatekeeper code has it */
+};
+enum { IPR_RNN_CELLS_MAX = 16 };
+
+typedef struct ipr_rnn_desc {
+    int cell;                /* IPR_LSTM (default) or IPR_GRU */
+    ipr_index input, hidden; /* features per step, units of each cell */
+    int layers;              /* default 1; the next layer reads y of the one below, both directions side by side */
+    int bidirectional;       /* 0, IPR_BIDIR, IPR_BIDIR_SHARED */
+    double dropout;          /* between layers, while training */
+} ipr_rnn_desc;
+
+/* weight_ih [G*H,I], weight_hh [G*H,H], bias_ih, bias_hh [G*H]; G = 4, gates i,f,g,o (LSTM) or 3, gates r,z,n (GRU) */
+typedef struct ipr_rnn_cell {
     ipr_tensor *w_ih, *w_hh, *b_ih, *b_hh;
+} ipr_rnn_cell;
+
+/* A stack of recurrent layers. Cells in the order layer 0, layer 0 reverse, layer 1, ... */
+typedef struct ipr_rnn {
+    ipr_rnn_desc desc; /* with defaults filled in */
+    int cells;
+    ipr_rnn_cell at[IPR_RNN_CELLS_MAX];
 } ipr_rnn;
-/* Parameters NAME.weight_ih_l0 ..., all U(+-1/sqrt(hidden)). */
-IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index input, ipr_index hidden);
-/* x [T,B,I]; gate [Tk,H] or NULL. dual = 1: the rows run twice, plain (0..B-1) and gated (B..2B-1), sharing the input
-   projection. h_n [B or 2B, H] is the last (gated) state. */
-IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, ipr_tensor *gate, int dual);
+
+/* Gatekeeper's gates, one for each cell [Tk,H]; NULL: that cell is not gated. A shared cell has one for both ways.
+   gate[t] acts after the t-th step that the cell reads, for a reverse cell counted from the end. */
+typedef struct ipr_gates {
+    int count;
+    ipr_tensor *at[IPR_RNN_CELLS_MAX];
+} ipr_gates;
+
+/* How many cells (gates, signatures) such a layer has: layers, twice that with IPR_BIDIR; 0: more than fit, or a bad
+   description. */
+IPR_API int ipr_rnn_cells(const ipr_rnn_desc *d);
+/* Parameters under PyTorch's names, NAME.weight_ih_l0, NAME.weight_hh_l0, NAME.bias_ih_l0, NAME.bias_hh_l0,
+   NAME.weight_ih_l0_reverse ..., NAME.weight_ih_l1 ..., all U(+-1/sqrt(hidden)). Poison tensors on error. */
+IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc *d);
+
+typedef struct ipr_rnn_call {
+    ipr_tensor *x;             /* [T,B,I] */
+    const ipr_tensor *lengths; /* int32 [B] or NULL, as in ipr_rnn_in */
+    const ipr_gates *gates;    /* NULL: none */
+    int dual;                  /* 1: the rows run twice, plain (0..B-1) and gated (B..2B-1), sharing what they can */
+    int want_y;                /* 1: y of the top layer */
+    int want_gates;            /* 1: gate_out and first of every cell */
+    int no_dropout;            /* 1: none between layers, also while training */
+} ipr_rnn_call;
+
+typedef struct ipr_rnn_result {
+    ipr_tensor *last; /* [B or 2B, H or 2H] last states of the top layer after the gate: forward, then reverse */
+    ipr_tensor *y;    /* [T, B or 2B, H or 2H], NULL unless wanted */
+    ipr_gates gate_out, first; /* per cell [T,B,H], [B,H]: forget or reset gates in the order of reading, h of the first
+                                  step read (by rows of full length) */
+} ipr_rnn_result;
+
+/* Returns the context's status; on error last (and y, if wanted) is poison. */
+IPR_API int ipr_rnn_apply(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out);
+/* The same where only the last states are wanted. */
+IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, const ipr_gates *gates, int dual);
 #endif
 
 #if IPR_FLOOR_MAX >= 7
@@ -1317,10 +1371,15 @@ typedef struct ipr_classifier_desc {
     ipr_index vocabulary; /* 0: x is [T,B,input] reals; else x is int32 [T,B] */
     double dropout;       /* before the output layer */
     double embed_dropout; /* on the embedded input */
+    int layers, bidirectional; /* as in ipr_rnn_desc */
+    double rnn_dropout;        /* between recurrent layers */
+    int32_t pad; /* the vocabulary's padding id, above 0; 0 or -1: none. Its row of the embedding is zero and stays so,
+                    and a row of x ends before the pads at its end (a row of nothing else keeps one) */
+    int pads_as_coded; /* 1: pads at the end are read like words, as the published code does */
 } ipr_classifier_desc;
 
-/* Sequence -> class: (embedding) -> recurrent layer -> last state -> dropout -> dense. Parameters: embedding.weight,
-   rnn.weight_ih_l0 ..., output.weight, output.bias. */
+/* Sequence -> class: (embedding) -> recurrent layers -> last states -> dropout -> dense. Parameters: embedding.weight,
+   rnn.weight_ih_l0 ... as in ipr_rnn_new, output.weight, output.bias. */
 typedef struct ipr_classifier {
     ipr_ctx *c;
     ipr_classifier_desc desc;
@@ -1334,10 +1393,12 @@ typedef struct ipr_classifier {
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d);
 IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m);
 IPR_API void ipr_classifier_free(ipr_classifier *m);
-/* Logits [B,classes]; with dual = 1 [2B,classes], plain rows first, gated rows after. gate [Tk,hidden] or NULL. */
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, ipr_tensor *gate, int dual);
+/* Logits [B,classes]; with dual = 1 [2B,classes], plain rows first, gated rows after. gates: one [Tk,hidden] for each
+   cell, or NULL. */
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual);
 /* Labels predicted for items idx[0..n-1] of a data set (idx NULL: the first n), in batches, without dropout or tape.
-   labels and p_true (probability of the item's own label) may be NULL. gate_rows: [steps,hidden] reals or NULL. */
+   labels and p_true (probability of the item's own label) may be NULL. gate_rows: [cells][steps][hidden] reals or
+   NULL. */
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                    const ipr_real *gate_rows, ipr_index gate_steps, int32_t *labels, double *p_true);
 /* Percentage of n items predicted right; -1 on error. */
@@ -1373,6 +1434,8 @@ IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
    K keys, multiply the states of every input after each step (eq. 1, 2). The sign of the key's first hidden state
    spells a signature (eq. 4). Public scheme: the model is trained with and without the key and ships without it.
    Private scheme: it is trained with the key only, and the key ships as a licence file.
+   Several cells (layers, directions): the key sequence runs through the whole stack as any input does, and every cell
+   has a gate and a signature of its own, of the first step that it reads; losses and counts go over all of them.
    T > Tk: steps from Tk on are not gated. T < Tk: key steps from T on are not used. */
 
 enum {
@@ -1386,17 +1449,22 @@ typedef struct ipr_gatekeeper_desc {
     ipr_index keys;                /* K; default 1 (8 for BATCH) */
     ipr_index steps, width, units; /* Tk, features per step, hidden units of the protected layer */
     const char *layer;             /* name in the key derivation, default "rnn" */
-    const char *signature; /* text, 8 bits a byte, most significant first; the units left over get bits from the seed */
+    const char *signature; /* text, 8 bits a byte, most significant first; the units left over get bits from the seed.
+                              Every cell carries the text */
     const ipr_dataset *pool; /* FIXED, BATCH: items of [Tk,width], values 0..1 */
     const uint32_t *items;   /* the K items of the pool that make the key; NULL: chosen by the seed */
     int32_t token_low,
         /* text models: keys are token ids, RANDOM draws from [low, high) and looks them up in the embedding */
         token_high;
+    int cells;         /* ipr_rnn_cells of the model; default 1 */
+    int bidirectional; /* the model's; names the cells in the derivation: LAYER, LAYER.l0_reverse, LAYER.l1, ... */
 } ipr_gatekeeper_desc;
 
 /* The secret: key, signature bits and generator. Never part of a model file; wiped when freed. */
 typedef struct ipr_gatekeeper ipr_gatekeeper;
 
+/* width, units, cells and bidirectional for this model; the rest is zero. */
+IPR_API ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m);
 /* Everything is derived from the owner's seed by HKDF-SHA-256 with info "ipr1|gatekeeper|LAYER|key" and
    "...|signature".
    seed: at least 16 bytes. The pool must outlive the object. NULL on error. */
@@ -1405,8 +1473,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
 IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g);
 IPR_API const ipr_gatekeeper_desc *ipr_gatekeeper_resolved(
     const ipr_gatekeeper *g); /* with defaults filled in; text pointers are NULL */
-/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units], metadata. Written atomically, for the
-   owner only. */
+/* One safetensors file: key [K,Tk,width] (or int32 [K,Tk]), signature [units] ([cells,units] for several cells),
+   metadata. Written atomically, for the owner only. */
 IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path);
 /* pool: needed again for FIXED and BATCH kinds if fresh keys are to be drawn; may be NULL. */
 IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const ipr_dataset *pool);
@@ -1416,8 +1484,8 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8_t *bits, ipr_index n);
 /* The first 8*(cap-1) bits as text; unprintable bytes become '.'; always terminates. */
 IPR_API void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, size_t cap);
-IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g); /* [units] of +1/-1 */
-IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);     /* how many of them spell the text */
+IPR_API const int8_t *ipr_gatekeeper_signature(const ipr_gatekeeper *g); /* [cells][units] of +1/-1 */
+IPR_API ipr_index ipr_gatekeeper_text_bits(const ipr_gatekeeper *g);     /* how many of a cell's spell the text */
 
 /* n fresh keys of g's own generator, [n][K][Tk][width] (token ids as reals in text models); draw numbers never collide
    with the genuine key. What a forger who knows everything but the seed can do. */
@@ -1427,11 +1495,11 @@ IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g);
 /* The genuine key, same layout. Owned by g. */
 IPR_API const ipr_real *ipr_gatekeeper_key(const ipr_gatekeeper *g);
 
-/* What n keys do to a model: gates [n][Tk][units] (mean over K, eq. 1) and first [n][units], the first hidden state
-   (mean over K). Either may be NULL. Frees the step's temporaries. keys NULL: the genuine one, n = 1. */
+/* What n keys do to a model: gates [n][cells][Tk][units] (mean over K, eq. 1) and first [n][cells][units], the first
+   hidden states (mean over K). Either may be NULL. Frees the step's temporaries. keys NULL: the genuine one, n = 1. */
 IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
                                  ipr_real *gates, ipr_real *first);
-/* How many units of first[units] have the sign that the signature asks for. */
+/* How many units of first[cells][units] have the sign that the signature asks for. */
 IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *first);
 
 /* How the key is embedded. Zero means the default recipe's value; ipr_gatekeeper_recipe gives complete sets. */
@@ -1454,10 +1522,11 @@ enum { IPR_RECIPE_DEFAULT = 0, IPR_RECIPE_PAPER = 1, IPR_RECIPE_AS_CODED = 2 };
 IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which);
 
 #ifndef IPR_NO_TRAIN
-/* EMBED. Inside a training step: *gate becomes the differentiable [Tk,units] gate for ipr_classifier_forward, and the
-   scalar returned is what to add to the task loss. step keys the draw of wrong keys. */
+/* EMBED. Inside a training step: *gates become the differentiable [Tk,units] gates for ipr_classifier_forward, and the
+   scalar returned is what to add to the task loss: the recipe's terms, summed over cells. step keys the draw of wrong
+   keys. */
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
-                                         uint64_t step, ipr_tensor **gate);
+                                         uint64_t step, ipr_gates *gates);
 /* The whole of algorithm 1 for one minibatch: L(no key) + L(with key) + embed terms; x [T,B,...], labels [B]. *logits
    (may be
    NULL) gets the first B rows. */
@@ -1475,10 +1544,10 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
 IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips);
 
 #ifndef IPR_NO_RNN
-/* A change that leaves the network's function as it is. For each unit j with flip[j] != 0: negate the candidate row
-   (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of the output layer; so h_j and
-   c_j change sign,
-   with and without a key, and the logits do not. Defeats any signature read from signs alone. GRU and LSTM. */
+/* A change that leaves the network's function as it is. For each unit j with flip[j] != 0, flip [cells][units]: negate
+   the candidate row (LSTM gate g, GRU gate n) with its biases, column j of the recurrent weights and of what reads the
+   unit (the output or the next layer); so h_j and c_j change sign, with and without a key, and the logits do not.
+   Defeats any signature read from signs alone. */
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip);
 
 #ifndef IPR_NO_TRAIN
@@ -1500,9 +1569,8 @@ IPR_API int ipr_attack_finetune(ipr_classifier *m, const ipr_dataset *ds, const 
 /* Overwriting: the same, embedding another key and signature at full strength. */
 IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other, const ipr_gatekeeper_recipe *r,
                                  const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
-/* Sign flipping (Figure 8): round(fraction * units) random units of the signature are asked to change sign, and only
-   the sign loss is
-   minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
+/* Sign flipping (Figure 8): round(fraction * cells * units) random units of the signature are asked to change sign, and
+   only the sign loss is minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below 1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
 #endif
 #endif
@@ -1624,9 +1692,8 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
                                   ipr_gatekeeper_report *report);
 
 /* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are
-   matched by the
-   input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row. at[H], sign[H]
-   of +1/-1. */
+   matched by the input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row;
+   cell by cell, at [cells][H], sign [cells][H] of +1/-1. IPR_E_ARG for stacked shared cells. */
 IPR_API int ipr_gauge_find(const ipr_classifier *suspect, const ipr_params *reference, ipr_index *at, int8_t *sign);
 
 /* Black box: an API that labels items. Returns IPR_OK, or anything else to give up. items [n] are indices into the
@@ -5724,8 +5791,15 @@ typedef struct ipr__rnn {
     /* filled by ipr__rnn_forward, in the step arena */
     ipr_real *gates;            /* kept: [T,B,4H], LSTM [i f g o], GRU [n r z nh] */
     ipr_real *hs, *cs;          /* states [T,B,H]: h after the gate, c before it; or one [B,H] */
-    ipr_index hs_step, cs_step; /* reals between t and t + 1 */
+    int hs_all, cs_all;         /* 1: of every step */
     ipr_real *zeros;            /* [4H] */
+    /* Rows of different lengths, filled by ipr__rnn_order: longest row first, and of every step only the rows that
+       still run, so the T steps have off[T] rows of x instead of T Bx. All NULL: every row runs T steps. */
+    int reverse;           /* step s of a row of length n is the caller's step n - 1 - s */
+    ipr_index full;        /* the caller's T */
+    const ipr_index *off;  /* [T+1] rows of x before step t */
+    const ipr_index *len;  /* [Bx] steps of each row */
+    const ipr_index *perm; /* [Bx] the caller's row */
 } ipr__rnn;
 
 /* Gradients to add to, each NULL when nobody wants it, and those that arrive (NULL: none). */
@@ -5736,6 +5810,24 @@ typedef struct ipr__rnn_grads {
 
 IPR__FN ipr_index ipr__rnn_gates(const ipr__rnn *r) { return (r->gru ? 3 : 4) * r->H; }
 IPR__FN int ipr__rnn_gated(const ipr__rnn *r) { return r->gk && r->gate_from < r->B && r->Tk > 0; }
+IPR__FN int ipr__rnn_halves(const ipr__rnn *r) { return r->dual ? 2 : 1; }
+
+/* Rows of x before step t, and in it. A step's states are its rows of the first half, then of the second. */
+IPR__FN ipr_index ipr__rnn_off(const ipr__rnn *r, ipr_index t) { return r->off ? r->off[t] : t * r->Bx; }
+IPR__FN ipr_index ipr__rnn_rows(const ipr__rnn *r, ipr_index t)
+{
+    return r->off ? r->off[t + 1] - r->off[t] : r->Bx;
+}
+/* The row of step t in arrays of all steps' states. */
+IPR__FN ipr_index ipr__rnn_at(const ipr__rnn *r, ipr_index t, int half, ipr_index row)
+{
+    return ipr__rnn_off(r, t) * ipr__rnn_halves(r) + half * ipr__rnn_rows(r, t) + row;
+}
+/* The row of step t in arrays of states that have every step or only the last. */
+IPR__FN ipr_index ipr__rnn_state(const ipr__rnn *r, int all, ipr_index t, int half, ipr_index row)
+{
+    return all ? ipr__rnn_at(r, t, half, row) : half * r->Bx + row;
+}
 
 /* The gate row of step t, NULL where nothing is gated. */
 IPR__FN const ipr_real *ipr__rnn_gk(const ipr__rnn *r, ipr_index t, int gated)
@@ -5784,9 +5876,15 @@ IPR__FN int ipr__rnn_slices(ipr_ctx *c, const ipr__rnn *r)
 {
     return (int)IPR__MIN((ipr_index)ipr_threads(c), ipr__rnn_groups(r));
 }
+/* The first row of a slice: slices are equal shares of the groups, or of their steps when rows end early. */
 IPR__FN ipr_index ipr__rnn_cut(const ipr__rnn *r, int slice, int slices)
 {
-    return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * ipr__rnn_group(r));
+    const ipr_index g = ipr__rnn_group(r), want = r->off ? r->off[r->T] * slice / slices : 0;
+    ipr_index row, i, sum = 0;
+    if (!r->off || slice == slices) return IPR__MIN(r->Bx, ipr__rnn_groups(r) * slice / slices * g);
+    for (row = 0; row < r->Bx && sum < want; row += g)
+        for (i = row; i < r->Bx && i < row + g; i++) sum += r->len[i];
+    return IPR__MIN(r->Bx, row);
 }
 
 /* Rows of one worker: [lo, hi) of Bx, in both halves when dual. */
@@ -5802,25 +5900,30 @@ IPR__FN ipr__rnn_slice ipr__rnn_slice_of(const ipr__rnn *r, int slice, int slice
     return s;
 }
 
-/* Product of the slice's state rows: out (+)= a M. a has rows of all B; so has out, or the slice's alone. */
-IPR__FN void ipr__rnn_product(const ipr__rnn *r, const ipr__rnn_slice *s, const ipr__kern *k, const ipr__mat *m,
-                              const ipr_real *a, ipr_index lda, int acc, ipr_real *out, ipr_index ldo, int whole,
-                              void *ws)
+/* Product of n rows in each half: out (+)= a M. a_half, out_half: rows from a half to the next. */
+IPR__FN void ipr__rnn_product(const ipr__rnn *r, ipr_index n, const ipr__kern *k, const ipr__mat *m, const ipr_real *a,
+                              ipr_index lda, ipr_index a_half, int acc, ipr_real *out, ipr_index ldo,
+                              ipr_index out_half, void *ws)
 {
-    const ipr_index n = s->hi - s->lo, to = whole ? s->lo : 0, half = whole ? r->Bx : n;
-    if (s->lo == 0 && n == r->Bx) ipr__mat_mul(k, m, r->B, a, lda, acc, out, ldo, ws);
+    if (r->dual && n == a_half && n == out_half) ipr__mat_mul(k, m, 2 * n, a, lda, acc, out, ldo, ws);
     else {
-        ipr__mat_mul(k, m, n, a + s->lo * lda, lda, acc, out + to * ldo, ldo, ws);
-        if (r->dual) ipr__mat_mul(k, m, n, a + (s->lo + r->Bx) * lda, lda, acc, out + (to + half) * ldo, ldo, ws);
+        ipr__mat_mul(k, m, n, a, lda, acc, out, ldo, ws);
+        if (r->dual) ipr__mat_mul(k, m, n, a + a_half * lda, lda, acc, out + out_half * ldo, ldo, ws);
     }
 }
 
-/* The next run of rows from `row` that are alike: in one half, all gated or none. Returns its end; the rows of
-   a slice end at hi in each half. */
-IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, const ipr__rnn_slice *s, ipr_index row)
+IPR__FN int ipr__rnn_gated_row(const ipr__rnn *r, int half, ipr_index row)
 {
-    const ipr_index end = s->hi + (row < r->Bx ? 0 : r->Bx);
-    return row < r->gate_from ? IPR__MIN(end, r->gate_from) : end;
+    return ipr__rnn_gated(r) && half * r->Bx + (r->perm ? r->perm[row] : row) >= r->gate_from;
+}
+
+/* The next run of rows from `row` that are alike: all gated or none. Returns its end, at most hi. */
+IPR__FN ipr_index ipr__rnn_alike(const ipr__rnn *r, int half, ipr_index row, ipr_index hi)
+{
+    const int gated = ipr__rnn_gated_row(r, half, row);
+    if (!ipr__rnn_gated(r)) return hi;
+    for (row++; row < hi && ipr__rnn_gated_row(r, half, row) == gated; row++) {}
+    return row;
 }
 
 /* ---- forward ---- */
@@ -5844,38 +5947,38 @@ IPR__FN void ipr__rnn_project(void *arg, int item, int worker)
 {
     const ipr__rnn_fwd *f = (const ipr__rnn_fwd *)arg;
     const ipr__rnn *r = f->r;
-    const ipr_index G = ipr__rnn_gates(r), rows = (f->t1 - f->t0) * r->Bx;
+    const ipr_index G = ipr__rnn_gates(r), first = ipr__rnn_off(r, f->t0), rows = ipr__rnn_off(r, f->t1) - first;
     const ipr_index lo = rows * item / f->slices, n = rows * (item + 1) / f->slices - lo;
-    const ipr_real *x = r->x + (f->t0 * r->Bx + lo) * r->I;
+    const ipr_real *x = r->x + (first + lo) * r->I;
     void *ws = ipr__ws(f->c, worker);
     ipr__mat_mul(f->k, &f->in[0], n, x, r->I, 0, f->xg + lo * G, G, ws);
     if (r->gru) ipr__mat_mul(f->k, &f->in[1], n, x, r->I, 0, f->xg + lo * G + r->H, G, ws);
 }
 
 /* One step of one run of rows. */
-IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row, ipr_index end, const ipr_real *hg)
+IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, int half, ipr_index row, ipr_index end,
+                              const ipr_real *hg)
 {
     const ipr__rnn *r = f->r;
-    const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
-    const ipr_index H = r->H, at = (t * r->B + row) * H, G = ipr__rnn_gates(r);
-    const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const int gated = ipr__rnn_gated_row(r, half, row), all = r->gru ? r->hs_all : r->cs_all;
+    const ipr_index H = r->H, at = ipr__rnn_at(r, t, half, row) * H, G = ipr__rnn_gates(r);
+    const ipr_real *h_prev = t ? r->hs : r->h0, *c_prev = r->gru ? NULL : t ? r->cs : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_step s;
     s.rows = end - row;
     s.hidden = H;
-    s.xg = f->xg + ((t - f->t0) * r->Bx + row % r->Bx) * G;
+    s.xg = f->xg + (ipr__rnn_off(r, t) - ipr__rnn_off(r, f->t0) + row) * G;
     s.hg = h_prev ? hg : r->zeros;
     s.ld_xg = G;
     s.ld_hg = h_prev ? G : 0;
     s.bias = f->bias;
     s.gates = r->keep ? r->gates + 4 * at : NULL;
-    s.c_prev = s.h_prev = prev ? prev + row * H : r->zeros;
+    s.c_prev = s.h_prev = prev ? prev + ipr__rnn_state(r, t && all, t - 1, half, row) * H : r->zeros;
     s.ld_prev = prev ? H : 0;
     s.c_gate = ipr__rnn_gk(r, t - 1, gated);
     s.gk = ipr__rnn_gk(r, t, gated);
-    s.c = r->gru ? NULL : r->cs + t * r->cs_step + row * H;
-    s.h = r->hs + t * r->hs_step + row * H;
+    s.c = r->gru ? NULL : r->cs + ipr__rnn_state(r, r->cs_all, t, half, row) * H;
+    s.h = r->hs + ipr__rnn_state(r, r->hs_all, t, half, row) * H;
     s.y = r->y && r->y != r->hs ? r->y + at : NULL;
     s.gate_out = r->gate_out ? r->gate_out + at : NULL;
     if (r->gru) f->k->gru_fwd(&s);
@@ -5886,16 +5989,18 @@ IPR__FN void ipr__rnn_fwd_run(const ipr__rnn_fwd *f, ipr_index t, ipr_index row,
 IPR__FN void ipr__rnn_fwd_tile(const ipr__rnn_fwd *f, const ipr__rnn_slice *s, ipr_index t, char *ws)
 {
     const ipr__rnn *r = f->r;
-    const ipr_real *h = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_index G = ipr__rnn_gates(r);
+    const ipr_real *h = t ? r->hs : r->h0;
+    const ipr_index G = ipr__rnn_gates(r), n = s->hi - s->lo, before = t && r->hs_all ? ipr__rnn_rows(r, t - 1) : r->Bx;
     ipr_real *hg = (ipr_real *)(void *)ws;
     ipr_index row, end;
     int half;
-    if (h) ipr__rnn_product(r, s, f->k, &f->rec, h, r->H, 0, hg, G, 0, ws + f->hg_bytes);
-    for (half = 0; half < (r->dual ? 2 : 1); half++)
-        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
-            end = ipr__rnn_alike(r, s, row);
-            ipr__rnn_fwd_run(f, t, row, end, hg);
+    if (h)
+        ipr__rnn_product(r, n, f->k, &f->rec, h + ipr__rnn_state(r, t && r->hs_all, t - 1, 0, s->lo) * r->H, r->H,
+                         before, 0, hg, G, n, ws + f->hg_bytes);
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = s->lo; row < s->hi; row = end) {
+            end = ipr__rnn_alike(r, half, row, s->hi);
+            ipr__rnn_fwd_run(f, t, half, row, end, hg);
             hg += (end - row) * G;
         }
 }
@@ -5904,12 +6009,14 @@ IPR__FN void ipr__rnn_fwd_tile(const ipr__rnn_fwd *f, const ipr__rnn_slice *s, i
 IPR__FN void ipr__rnn_steps(void *arg, int item, int worker)
 {
     const ipr__rnn_fwd *f = (const ipr__rnn_fwd *)arg;
-    const ipr__rnn_slice s = ipr__rnn_slice_of(f->r, item, f->slices);
+    const ipr__rnn *r = f->r;
+    const ipr__rnn_slice s = ipr__rnn_slice_of(r, item, f->slices);
     ipr_index t;
     for (t = f->t0; t < f->t1; t++) {
+        const ipr_index end = IPR__MIN(s.hi, ipr__rnn_rows(r, t));
         ipr__rnn_slice tile = s;
-        for (tile.lo = s.lo; tile.lo < s.hi; tile.lo = tile.hi) {
-            tile.hi = IPR__MIN(tile.lo + IPR__RNN_TILE, s.hi);
+        for (tile.lo = s.lo; tile.lo < end; tile.lo = tile.hi) {
+            tile.hi = IPR__MIN(tile.lo + IPR__RNN_TILE, end);
             ipr__rnn_fwd_tile(f, &tile, t, ipr__ws(f->c, worker));
         }
     }
@@ -5932,18 +6039,18 @@ IPR__FN void ipr__rnn_bias(const ipr__rnn *r, ipr_real *bias)
 /* Memory of a call. Without history the states live in y or in h_n and c_n. */
 IPR__FN int ipr__rnn_memory(ipr_ctx *c, ipr__rnn *r)
 {
-    const ipr_index H = r->H, n = r->B * H;
+    const ipr_index H = r->H, rows = ipr__rnn_off(r, r->T), halves = ipr__rnn_halves(r);
     r->gates = r->cs = NULL;
-    r->hs_step = n;
-    r->cs_step = r->keep ? n : 0;
+    r->hs_all = 1;
+    r->cs_all = r->keep;
     if (r->y && !ipr__rnn_gated(r)) r->hs = r->y;
-    else if (r->keep) r->hs = ipr__rnn_reals(c, r->T, r->B, H);
+    else if (r->keep) r->hs = ipr__rnn_reals(c, rows, halves, H);
     else {
         r->hs = r->h_n;
-        r->hs_step = 0;
+        r->hs_all = 0;
     }
-    if (!r->gru) r->cs = r->keep ? ipr__rnn_reals(c, r->T, r->B, H) : r->c_n;
-    if (r->keep) r->gates = ipr__rnn_reals(c, r->T, r->B, 4 * H);
+    if (!r->gru) r->cs = r->keep ? ipr__rnn_reals(c, rows, halves, H) : r->c_n;
+    if (r->keep) r->gates = ipr__rnn_reals(c, rows, halves, 4 * H);
     r->zeros = ipr__rnn_reals(c, 4, H, 1);
     if (!r->hs || !r->zeros || (!r->gru && !r->cs) || (r->keep && !r->gates)) return 0;
     ipr__zero(r->zeros, (size_t)(4 * H) * sizeof *r->zeros);
@@ -5953,36 +6060,40 @@ IPR__FN int ipr__rnn_memory(ipr_ctx *c, ipr__rnn *r)
 /* Last states to h_n and c_n. */
 IPR__FN void ipr__rnn_last(const ipr__rnn *r)
 {
-    const ipr_index n = r->B * r->H, H = r->H;
-    const ipr_real *c = r->cs ? r->cs + (r->T - 1) * r->cs_step : NULL;
+    const ipr_index H = r->H;
     ipr_index row, j;
-    if (r->hs != r->h_n) ipr__copy(r->h_n, r->hs + (r->T - 1) * r->hs_step, (size_t)n * sizeof(ipr_real));
-    for (row = 0; c && row < r->B; row++) {
-        const ipr_real *g = ipr__rnn_gk(r, r->T - 1, ipr__rnn_gated(r) && row >= r->gate_from);
-        for (j = 0; j < H; j++) r->c_n[row * H + j] = g ? (ipr_real)(c[row * H + j] * g[j]) : c[row * H + j];
-    }
+    int half;
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = 0; row < r->Bx; row++) {
+            const ipr_index t = (r->len ? r->len[row] : r->T) - 1, to = (half * r->Bx + row) * H;
+            const ipr_real *g = ipr__rnn_gk(r, t, ipr__rnn_gated_row(r, half, row));
+            const ipr_real *c = r->cs ? r->cs + ipr__rnn_state(r, r->cs_all, t, half, row) * H : NULL;
+            if (r->hs != r->h_n)
+                ipr__copy(r->h_n + to, r->hs + ipr__rnn_state(r, r->hs_all, t, half, row) * H,
+                          (size_t)H * sizeof(ipr_real));
+            for (j = 0; c && j < H; j++) r->c_n[to + j] = g ? (ipr_real)(c[j] * g[j]) : c[j];
+        }
 }
 
 /* Steps worked on at a time, of step_rows each: equal chunks of about `rows`, enough for an efficient product
    and few enough to stay in the cache. */
 IPR__FN ipr_index ipr__rnn_chunk(const ipr__rnn *r, ipr_index step_rows, ipr_index rows)
 {
-    const ipr_index chunks = IPR__MIN(r->T, IPR__MAX(1, r->T * step_rows / rows));
+    const ipr_index all = ipr__rnn_off(r, r->T) * (step_rows / r->Bx), chunks = IPR__MIN(r->T, IPR__MAX(1, all / rows));
     return (r->T + chunks - 1) / chunks;
 }
 
 IPR__FN int ipr__rnn_fwd_mats(ipr_ctx *c, ipr__rnn_fwd *f)
 {
     const ipr__rnn *r = f->r;
-    const ipr_index H = r->H, I = r->I, rows = r->T * r->Bx;
-    int ok = ipr__mat_make(c, &f->rec, r->T * r->B, r->w_hh, H, ipr__rnn_gates(r), 1, H);
+    const ipr_index H = r->H, I = r->I, rows = ipr__rnn_off(r, r->T);
+    int ok = ipr__mat_make(c, &f->rec, rows * ipr__rnn_halves(r), r->w_hh, H, ipr__rnn_gates(r), 1, H);
     if (!r->gru) return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih, I, 4 * H, 1, I);
     return ok && ipr__mat_make(c, &f->in[0], rows, r->w_ih + 2 * H * I, I, H, 1, I) &&
            ipr__mat_make(c, &f->in[1], rows, r->w_ih, I, 2 * H, 1, I);
 }
 
-/* 1 when done; 0 when memory is out (the context has the error). */
-IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r)
+IPR__FN int ipr__rnn_forward_rows(ipr_ctx *c, ipr__rnn *r)
 {
     const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, (ipr_index)IPR__RNN_TILE) * (r->dual ? 2 : 1);
     ipr__rnn_fwd f;
@@ -6021,38 +6132,36 @@ typedef struct ipr__rnn_bwd {
     ipr_real *dh, *dc;   /* gradients of the gated states [B,H] */
     ipr_real *dbias;     /* [4H] */
     ipr_real *dgk;       /* by step and group of rows [min(T,Tk), groups, H], or NULL */
+    ipr_real *before;    /* rows of different lengths: the states before each of the chunk's rows [steps,B,H] */
     ipr_index groups;
     int slices;
 } ipr__rnn_bwd;
 
 /* One step of one run of rows. */
-IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row, ipr_index end)
+IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, int half, ipr_index row, ipr_index end)
 {
     const ipr__rnn *r = b->r;
-    const int gated = ipr__rnn_gated(r) && row >= r->gate_from;
-    const ipr_index H = r->H, at = (t * r->B + row) * H;
-    const ipr_real *h_prev = t ? r->hs + (t - 1) * r->hs_step : r->h0;
-    const ipr_real *c_prev = r->gru ? NULL : t ? r->cs + (t - 1) * r->cs_step : r->c0;
+    const int gated = ipr__rnn_gated_row(r, half, row);
+    const ipr_index H = r->H, at = ipr__rnn_at(r, t, half, row) * H, state = (half * r->Bx + row) * H;
+    const ipr_real *h_prev = t ? r->hs : r->h0, *c_prev = r->gru ? NULL : t ? r->cs : r->c0;
     const ipr_real *prev = r->gru ? h_prev : c_prev;
     ipr__rnn_back s;
     s.rows = end - row;
     s.hidden = H;
     s.gates = r->gates + 4 * at;
-    s.dg = b->dg + 4 * ((t - b->t0) * r->B + row) * H;
+    s.dg = b->dg + 4 * (at - ipr__rnn_at(r, b->t0, 0, 0) * H);
     s.c = r->gru ? NULL : r->cs + at;
-    s.c_prev = s.h_prev = prev ? prev + row * H : r->zeros;
+    s.c_prev = s.h_prev = prev ? prev + ipr__rnn_state(r, t > 0, t - 1, half, row) * H : r->zeros;
     s.ld_prev = prev ? H : 0;
     s.c_gate = ipr__rnn_gk(r, t - 1, gated);
     s.gk = ipr__rnn_gk(r, t, gated);
     s.dy = b->g->y ? b->g->y + at : NULL;
     s.dgate_out = b->g->gate_out ? b->g->gate_out + at : NULL;
-    s.dh = b->dh + row * H;
-    s.dc = b->dc + row * H;
+    s.dh = b->dh + state;
+    s.dc = b->dc + state;
     s.dgk = NULL;
-    if (b->dgk && s.gk) {
-        const ipr_index half = row >= r->Bx;
-        s.dgk = b->dgk + (t * b->groups + half * ipr__rnn_groups(r) + (row - half * r->Bx) / ipr__rnn_group(r)) * H;
-    }
+    if (b->dgk && s.gk)
+        s.dgk = b->dgk + (t * b->groups + half * ipr__rnn_groups(r) + row / ipr__rnn_group(r)) * H;
     if (r->gru) b->k->gru_bwd(&s);
     else b->k->lstm_bwd(&s);
 }
@@ -6060,8 +6169,9 @@ IPR__FN void ipr__rnn_bwd_run(const ipr__rnn_bwd *b, ipr_index t, ipr_index row,
 /* Dual: both halves of a row used the same W_ih x, so their gradients there are summed. */
 IPR__FN void ipr__rnn_join(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, ipr_index t)
 {
-    const ipr_index n = 4 * b->r->H, half = b->r->Bx * n, at = (t - b->t0) * half + s->lo * n;
-    const ipr_real *d = b->dg + (t - b->t0) * half + at;
+    const ipr_index n = 4 * b->r->H, half = ipr__rnn_rows(b->r, t) * n;
+    const ipr_index step = (ipr__rnn_off(b->r, t) - ipr__rnn_off(b->r, b->t0)) * n, at = step + s->lo * n;
+    const ipr_real *d = b->dg + step + at;
     b->k->add((s->hi - s->lo) * n, d, d + half, b->dgx + at);
 }
 
@@ -6071,12 +6181,23 @@ IPR__FN void ipr__rnn_back_rows(const ipr__rnn_bwd *b, const ipr__rnn_slice *s, 
     const ipr__rnn *r = b->r;
     ipr_index row, end;
     int half;
-    for (half = 0; half < (r->dual ? 2 : 1); half++)
-        for (row = s->lo + half * r->Bx; row < s->hi + half * r->Bx; row = end) {
-            end = ipr__rnn_alike(r, s, row);
-            ipr__rnn_bwd_run(b, t, row, end);
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        for (row = s->lo; row < s->hi; row = end) {
+            end = ipr__rnn_alike(r, half, row, s->hi);
+            ipr__rnn_bwd_run(b, t, half, row, end);
         }
     if (r->dual) ipr__rnn_join(b, s, t);
+}
+
+/* Rows of different lengths: the states before step t beside the step's gradients, for one product over the chunk. */
+IPR__FN void ipr__rnn_before(const ipr__rnn_bwd *b, ipr_index t, ipr_index lo, ipr_index n)
+{
+    const ipr__rnn *r = b->r;
+    const ipr_index H = r->H;
+    int half;
+    for (half = 0; half < ipr__rnn_halves(r); half++)
+        ipr__copy(b->before + (ipr__rnn_at(r, t, half, lo) - ipr__rnn_at(r, b->t0, 0, 0)) * H,
+                  r->hs + ipr__rnn_at(r, t - 1, half, lo) * H, (size_t)(n * H) * sizeof(ipr_real));
 }
 
 /* The chunk's steps for one slice of rows, last step first. Group by group where sums over groups or halves
@@ -6089,14 +6210,19 @@ IPR__FN void ipr__rnn_back_steps(void *arg, int item, int worker)
     const ipr_index step = b->dgk || r->dual ? ipr__rnn_group(r) : r->Bx;
     ipr_index t;
     for (t = b->t1 - 1; t >= b->t0; t--) {
-        const ipr_real *dg = b->dg + 4 * r->H * r->B * (t - b->t0) + (r->gru ? r->H : 0);
+        const ipr_index H = r->H, rows = ipr__rnn_rows(r, t), end = IPR__MIN(s.hi, rows);
+        const ipr_real *dg =
+            b->dg + 4 * H * (ipr__rnn_at(r, t, 0, s.lo) - ipr__rnn_at(r, b->t0, 0, 0)) + (r->gru ? H : 0);
         ipr__rnn_slice part = s;
-        for (part.lo = s.lo; part.lo < s.hi; part.lo = part.hi) {
-            part.hi = IPR__MIN(part.lo + step, s.hi);
+        if (end <= s.lo) continue;
+        for (part.lo = s.lo; part.lo < end; part.lo = part.hi) {
+            part.hi = IPR__MIN(part.lo + step, end);
             ipr__rnn_back_rows(b, &part, t);
         }
+        if (t > 0 && b->before) ipr__rnn_before(b, t, s.lo, end - s.lo);
         if (t > 0 || b->g->h0)
-            ipr__rnn_product(r, &s, b->k, &b->rec, dg, 4 * r->H, r->gru, b->dh, r->H, 1, ipr__ws(b->c, worker));
+            ipr__rnn_product(r, end - s.lo, b->k, &b->rec, dg, 4 * H, rows, r->gru, b->dh + s.lo * H, H, r->Bx,
+                             ipr__ws(b->c, worker));
     }
 }
 
@@ -6112,15 +6238,15 @@ IPR__FN void ipr__rnn_dw(const ipr__rnn_bwd *b, int item, void *ws, ipr_index m,
 IPR__FN void ipr__rnn_back_input(const ipr__rnn_bwd *b, int item, void *ws)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index H = r->H, I = r->I, rows = (b->t1 - b->t0) * r->Bx, ld = 4 * H;
-    const ipr_index lo = rows * item / b->slices, n = rows * (item + 1) / b->slices - lo;
-    const ipr_real *x = r->x + b->t0 * r->Bx * I, *dg = b->dgx + lo * ld;
+    const ipr_index H = r->H, I = r->I, begin = ipr__rnn_off(r, b->t0), rows = ipr__rnn_off(r, b->t1) - begin;
+    const ipr_index ld = 4 * H, lo = rows * item / b->slices, n = rows * (item + 1) / b->slices - lo;
+    const ipr_real *x = r->x + begin * I, *dg = b->dgx + lo * ld;
     if (b->g->w_ih && r->gru) {
         ipr__rnn_dw(b, item, ws, 2 * H, I, rows, b->dgx + H, ld, x, b->g->w_ih);
         ipr__rnn_dw(b, item, ws, H, I, rows, b->dgx, ld, x, b->g->w_ih + 2 * H * I);
     } else if (b->g->w_ih) ipr__rnn_dw(b, item, ws, 4 * H, I, rows, b->dgx, ld, x, b->g->w_ih);
     if (b->g->x) {
-        ipr_real *dx = b->g->x + (b->t0 * r->Bx + lo) * I;
+        ipr_real *dx = b->g->x + (begin + lo) * I;
         ipr__mat_mul(b->k, &b->in[0], n, dg, ld, 1, dx, I, ws);
         if (r->gru) ipr__mat_mul(b->k, &b->in[1], n, dg + H, ld, 1, dx, I, ws);
     }
@@ -6130,12 +6256,14 @@ IPR__FN void ipr__rnn_back_input(const ipr__rnn_bwd *b, int item, void *ws)
 IPR__FN void ipr__rnn_back_recurrent(const ipr__rnn_bwd *b, int item, void *ws)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index G = ipr__rnn_gates(r), ld = 4 * r->H, first = IPR__MAX(b->t0, 1);
+    const ipr_index G = ipr__rnn_gates(r), ld = 4 * r->H, first = IPR__MIN(IPR__MAX(b->t0, 1), b->t1);
+    const ipr_index at = ipr__rnn_at(r, b->t0, 0, 0), skip = ipr__rnn_off(r, first) * ipr__rnn_halves(r) - at;
+    const ipr_index rows = ipr__rnn_off(r, b->t1) * ipr__rnn_halves(r) - at - skip;
     const ipr_real *dg = b->dg + (r->gru ? r->H : 0);
     if (!b->g->w_hh) return;
-    if (b->t1 > first)
-        ipr__rnn_dw(b, item, ws, G, r->H, (b->t1 - first) * r->B, dg + (first - b->t0) * r->B * ld, ld,
-                    r->hs + (first - 1) * r->hs_step, b->g->w_hh);
+    if (rows > 0)
+        ipr__rnn_dw(b, item, ws, G, r->H, rows, dg + skip * ld, ld,
+                    b->before ? b->before + skip * r->H : r->hs + ipr__rnn_at(r, first - 1, 0, 0) * r->H, b->g->w_hh);
     if (b->t0 == 0 && r->h0) ipr__rnn_dw(b, item, ws, G, r->H, r->B, dg, ld, r->h0, b->g->w_hh);
 }
 
@@ -6149,7 +6277,8 @@ IPR__FN void ipr__rnn_back_sums(void *arg, int item, int worker)
     ipr__rnn_back_recurrent(b, item, ws);
     ipr__rnn_back_input(b, item, ws);
     if (hi > lo && (b->g->b_ih || b->g->b_hh))
-        b->k->col_sum((b->t1 - b->t0) * r->B, hi - lo, b->dg + lo, n, 1, b->dbias + lo);
+        b->k->col_sum((ipr__rnn_off(r, b->t1) - ipr__rnn_off(r, b->t0)) * ipr__rnn_halves(r), hi - lo, b->dg + lo, n, 1,
+                      b->dbias + lo);
 }
 
 /* Column sums of the gate gradients to the biases; GRU: b_hn has a block of its own. */
@@ -6178,8 +6307,8 @@ IPR__FN ipr_real *ipr__rnn_start(ipr_ctx *c, const ipr_real *from, ipr_index n)
 IPR__FN int ipr__rnn_bwd_mats(ipr_ctx *c, ipr__rnn_bwd *b)
 {
     const ipr__rnn *r = b->r;
-    const ipr_index H = r->H, I = r->I, rows = r->T * r->Bx;
-    int ok = ipr__mat_make(c, &b->rec, r->T * r->B, r->w_hh, ipr__rnn_gates(r), H, H, 1);
+    const ipr_index H = r->H, I = r->I, rows = ipr__rnn_off(r, r->T);
+    int ok = ipr__mat_make(c, &b->rec, rows * ipr__rnn_halves(r), r->w_hh, ipr__rnn_gates(r), H, H, 1);
     if (!b->g->x) return ok;
     if (!r->gru) return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih, 4 * H, I, I, 1);
     return ok && ipr__mat_make(c, &b->in[0], rows, r->w_ih + 2 * H * I, H, I, I, 1) &&
@@ -6192,20 +6321,21 @@ IPR__FN int ipr__rnn_bwd_memory(ipr_ctx *c, ipr__rnn_bwd *b, ipr_index chunk)
     const ipr__rnn *r = b->r;
     const ipr_index H = r->H, G = ipr__rnn_gates(r), n = r->B * H, gated = IPR__MIN(r->T, r->Tk);
     const ipr_index widest = IPR__MAX(r->I, G), longest = IPR__MAX(chunk * r->B, G);
-    b->groups = ipr__rnn_groups(r) * (r->dual ? 2 : 1);
+    b->groups = ipr__rnn_groups(r) * ipr__rnn_halves(r);
     b->dh = ipr__rnn_start(c, b->g->h_n, n);
     b->dc = ipr__rnn_start(c, b->g->c_n, n);
     b->dbias = ipr__rnn_start(c, NULL, 4 * H);
     b->dg = b->dgx = ipr__rnn_reals(c, chunk, r->B, 4 * H);
     if (r->dual) b->dgx = ipr__rnn_reals(c, chunk, r->Bx, 4 * H);
-    b->dgk = NULL;
+    b->dgk = b->before = NULL;
+    if (r->off && b->g->w_hh && !(b->before = ipr__rnn_reals(c, chunk, r->B, H))) return 0;
     if (b->g->gk && ipr__rnn_gated(r) && !(b->dgk = ipr__rnn_start(c, NULL, gated * b->groups * H))) return 0;
     return b->dh && b->dc && b->dbias && b->dg && b->dgx && ipr__rnn_bwd_mats(c, b) &&
            ipr__scratch(c, c->kern->gemm_ws(longest, widest, longest));
 }
 
-/* 1 when done; 0 when memory is out. The chunks depend on shapes alone, for they are blocks of the sums. */
-IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
+/* The chunks depend on shapes alone, for they are blocks of the sums. */
+IPR__FN int ipr__rnn_backward_rows(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
 {
     const ipr_index H = r->H, chunk = ipr__rnn_chunk(r, r->B, 256), gated = IPR__MIN(r->T, r->Tk);
     ipr__rnn_bwd b;
@@ -6225,6 +6355,126 @@ IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grad
     for (t = 0; b.dgk && t < gated; t++) b.k->col_sum(b.groups, H, b.dgk + t * b.groups * H, H, 1, g->gk + t * H);
     if (g->h0) b.k->add(r->B * H, b.dh, g->h0, g->h0);
     if (g->c0) b.k->add(r->B * H, b.dc, g->c0, g->c0);
+    return 1;
+}
+
+/* ---- rows of different lengths, and from the last step to the first ----
+   Rows are put in order of length and their steps one behind the other without gaps, in the order in which they are
+   read; the work above is done on that; and results are put back. What a row gives is independent of its
+   neighbours, and of a batch of one nothing but its own steps is ever seen: padding cannot change a bit. */
+
+/* Fills off, len, perm and the longest T from the lengths (NULL: all of r->T). 0: no memory. */
+IPR__FN int ipr__rnn_order(ipr_ctx *c, ipr__rnn *r, const int32_t *lengths)
+{
+    const ipr_index T = r->T, B = r->Bx;
+    ipr_index *off = (ipr_index *)ipr__arena_get(&c->step, (size_t)(T + 2) * sizeof *off);
+    ipr_index *next = (ipr_index *)ipr__arena_get(&c->step, (size_t)(T + 2) * sizeof *next);
+    ipr_index *len = (ipr_index *)ipr__arena_get(&c->step, (size_t)B * sizeof *len);
+    ipr_index *perm = (ipr_index *)ipr__arena_get(&c->step, (size_t)B * sizeof *perm);
+    ipr_index t, b;
+    if (!off || !next || !len || !perm) return 0;
+    for (t = 0; t <= T; t++) next[t] = 0;
+    for (b = 0; b < B; b++) next[lengths ? lengths[b] : T]++;
+    for (t = T, b = 0; t >= 0; t--) { /* next[t]: rows that are longer than t */
+        const ipr_index here = next[t];
+        next[t] = b;
+        b += here;
+    }
+    for (t = 0, off[0] = 0; t < T && next[t]; t++) off[t + 1] = off[t] + next[t];
+    r->full = T;
+    r->T = t;
+    for (b = 0; b < B; b++) {
+        t = lengths ? lengths[b] : T;
+        perm[next[t]] = b;
+        len[next[t]++] = t;
+    }
+    r->off = off;
+    r->len = len;
+    r->perm = perm;
+    return 1;
+}
+
+enum { IPR__RNN_IN = 0, IPR__RNN_OUT = 1 };
+
+/* Copies rows of `width` between the caller's array and ours. steps: [full, halves Bx] and in the order of r->off;
+   turned: at their own step, else in order of work. Not steps: [halves Bx]. */
+IPR__FN void ipr__rnn_move(const ipr__rnn *r, int way, ipr_real *theirs, ipr_real *ours, ipr_index width, int halves,
+                           int steps, int turned)
+{
+    const size_t bytes = (size_t)width * sizeof(ipr_real);
+    ipr_index t, row;
+    int half;
+    for (t = 0; t < (steps ? r->T : 1); t++)
+        for (half = 0; half < halves; half++)
+            for (row = 0; row < (steps ? ipr__rnn_rows(r, t) : r->Bx); row++) {
+                const ipr_index step = !steps ? 0 : turned && r->reverse ? r->len[row] - 1 - t : t;
+                ipr_real *a = theirs + ((step * halves + half) * r->Bx + r->perm[row]) * width;
+                ipr_real *b = ours;
+                ours += width;
+                if (way == IPR__RNN_IN) ipr__copy(b, a, bytes);
+                else ipr__copy(a, b, bytes);
+            }
+}
+
+/* Ours of theirs: memory, and what is there when way is IN. NULL stays NULL; *ok: 0 when memory is out. */
+IPR__FN ipr_real *ipr__rnn_ours(ipr_ctx *c, const ipr__rnn *r, int way, const ipr_real *theirs, ipr_index width,
+                                int halves, int steps, int turned, int *ok)
+{
+    ipr_real *d;
+    if (!theirs || !*ok) return NULL;
+    d = ipr__rnn_reals(c, steps ? ipr__rnn_off(r, r->T) : r->Bx, halves, width);
+    if (!d) *ok = 0;
+    else if (way == IPR__RNN_IN) ipr__rnn_move(r, way, (ipr_real *)(uintptr_t)theirs, d, width, halves, steps, turned);
+    return d;
+}
+
+/* 1 when done; 0 when memory is out (the context has the error). lengths [Bx] of 1..T; NULL: all T. */
+IPR__FN int ipr__rnn_forward(ipr_ctx *c, ipr__rnn *r, const int32_t *lengths)
+{
+    const ipr__rnn their = *r;
+    const int halves = ipr__rnn_halves(r);
+    const ipr_index H = r->H, padded = r->T * r->B;
+    int ok = 1;
+    if (!lengths && !r->reverse) return ipr__rnn_forward_rows(c, r);
+    if (!ipr__rnn_order(c, r, lengths)) return 0;
+    r->x = ipr__rnn_ours(c, r, IPR__RNN_IN, r->x, r->I, 1, 1, 1, &ok);
+    r->h0 = ipr__rnn_ours(c, r, IPR__RNN_IN, r->h0, H, halves, 0, 0, &ok);
+    r->c0 = ipr__rnn_ours(c, r, IPR__RNN_IN, r->c0, H, halves, 0, 0, &ok);
+    r->h_n = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->h_n, H, halves, 0, 0, &ok);
+    r->c_n = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->c_n, H, halves, 0, 0, &ok);
+    r->y = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->y, H, halves, 1, 1, &ok);
+    r->gate_out = ipr__rnn_ours(c, r, IPR__RNN_OUT, r->gate_out, H, halves, 1, 0, &ok);
+    if (!ok || !ipr__rnn_forward_rows(c, r)) return 0;
+    if (their.y && ipr__rnn_off(r, r->T) * halves < padded)
+        ipr__zero(their.y, (size_t)(padded * H) * sizeof(ipr_real));
+    if (their.gate_out && ipr__rnn_off(r, r->T) * halves < padded)
+        ipr__zero(their.gate_out, (size_t)(padded * H) * sizeof(ipr_real));
+    ipr__rnn_move(r, IPR__RNN_OUT, their.h_n, r->h_n, H, halves, 0, 0);
+    if (r->c_n) ipr__rnn_move(r, IPR__RNN_OUT, their.c_n, r->c_n, H, halves, 0, 0);
+    if (r->y) ipr__rnn_move(r, IPR__RNN_OUT, their.y, r->y, H, halves, 1, 1);
+    if (r->gate_out) ipr__rnn_move(r, IPR__RNN_OUT, their.gate_out, r->gate_out, H, halves, 1, 0);
+    return 1;
+}
+
+/* 1 when done; 0 when memory is out. What is added to comes along, so that its sums are those of the row alone. */
+IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grads *g)
+{
+    const int halves = ipr__rnn_halves(r);
+    const ipr_index H = r->H;
+    ipr__rnn_grads o = *g;
+    int ok = 1;
+    if (!r->off) return ipr__rnn_backward_rows(c, r, g);
+    o.x = ipr__rnn_ours(c, r, IPR__RNN_IN, g->x, r->I, 1, 1, 1, &ok);
+    o.h0 = ipr__rnn_ours(c, r, IPR__RNN_IN, g->h0, H, halves, 0, 0, &ok);
+    o.c0 = ipr__rnn_ours(c, r, IPR__RNN_IN, g->c0, H, halves, 0, 0, &ok);
+    o.h_n = ipr__rnn_ours(c, r, IPR__RNN_IN, g->h_n, H, halves, 0, 0, &ok);
+    o.c_n = ipr__rnn_ours(c, r, IPR__RNN_IN, g->c_n, H, halves, 0, 0, &ok);
+    o.y = ipr__rnn_ours(c, r, IPR__RNN_IN, g->y, H, halves, 1, 1, &ok);
+    o.gate_out = ipr__rnn_ours(c, r, IPR__RNN_IN, g->gate_out, H, halves, 1, 0, &ok);
+    if (!ok || !ipr__rnn_backward_rows(c, r, &o)) return 0;
+    if (g->x) ipr__rnn_move(r, IPR__RNN_OUT, g->x, o.x, r->I, 1, 1, 1);
+    if (g->h0) ipr__rnn_move(r, IPR__RNN_OUT, g->h0, o.h0, H, halves, 0, 0);
+    if (g->c0) ipr__rnn_move(r, IPR__RNN_OUT, g->c0, o.c0, H, halves, 0, 0);
     return 1;
 }
 #endif /* IPR_FLOOR_MAX >= 2, IPR_NO_RNN */
@@ -8242,10 +8492,37 @@ IPR__FN int ipr__rnn_bind(ipr_ctx *c, ipr__rnn *r, const ipr_rnn_in *d, ipr_tens
     return 1;
 }
 
+/* The lengths' numbers to *lengths, NULL when all are T; 0 on error or poison. */
+IPR__FN int ipr__rnn_lengths(ipr_ctx *c, const char *fn, const ipr_tensor *t, const ipr__rnn *r,
+                             const int32_t **lengths)
+{
+    ipr_index b, full = 0;
+    char s[96];
+    if (!ipr__in_i32(c, fn, "lengths", t)) return 0;
+    if (t->rank != 1 || t->dim[0] != r->Bx) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "lengths is %s, expected %I, one for each row of x", ipr__shape(t, s),
+                        r->Bx);
+        return 0;
+    }
+    t = ipr__contig(c, (ipr_tensor *)(uintptr_t)t);
+    if (ipr_is_poison(t)) return 0;
+    for (b = 0; b < r->Bx; b++) {
+        const int32_t n = ipr__rdi(t)[b];
+        if (n < 1 || n > r->T) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "length %d of row %I; 1..%I steps", (int)n, b, r->T);
+            return 0;
+        }
+        full += n == r->T;
+    }
+    *lengths = full == r->Bx ? NULL : ipr__rdi(t);
+    return 1;
+}
+
 /* The call itself; 0 on error or poison. */
 IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *d, ipr_tensor **in, ipr_tensor **out)
 {
     ipr__rnn r = IPR_ZERO;
+    const int32_t *lengths = NULL;
     ipr__node *n;
     int i;
     in[IPR__RNN_X] = d->x;
@@ -8257,14 +8534,16 @@ IPR__FN int ipr__rnn_call(ipr_ctx *c, const char *fn, int op, const ipr_rnn_in *
     in[IPR__RNN_B_HH] = d->b_hh;
     in[IPR__RNN_GATE] = d->gate;
     r.gru = op == IPR_OP_GRU;
+    r.reverse = d->reverse != 0;
     if (!ipr__rnn_given(c, fn, in) || ipr__rnn_shapes(c, fn, in, d, &r) != IPR_OK) return 0;
+    if (d->lengths && !ipr__rnn_lengths(c, fn, d->lengths, &r, &lengths)) return 0;
     for (i = 0; i < IPR__RNN_NIN; i++)
         if (in[i]) {
             in[i] = ipr__contig(c, in[i]);
             if (ipr_is_poison(in[i])) return 0;
         }
     r.keep = ipr__recording(c, in, IPR__RNN_NIN);
-    if (!ipr__rnn_bind(c, &r, d, in, out) || !ipr__rnn_forward(c, &r)) return 0;
+    if (!ipr__rnn_bind(c, &r, d, in, out) || !ipr__rnn_forward(c, &r, lengths)) return 0;
     if (!r.keep) return 1;
     n = ipr__record(c, op, IPR__RNN_NIN, in, IPR__RNN_NOUT, out, sizeof r);
     if (n) ipr__copy(n->aux, &r, sizeof r);
@@ -8409,28 +8688,72 @@ IPR_API ipr_tensor *ipr_embed_forward(ipr_ctx *c, const ipr_embed *l, ipr_tensor
 }
 
 #ifndef IPR_NO_RNN
-IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, int cell, ipr_index input, ipr_index hidden)
+IPR__FN int ipr__rnn_dirs(const ipr_rnn_desc *d) { return d->bidirectional ? 2 : 1; }
+
+/* Which cell reads layer k in direction dir. */
+IPR__FN int ipr__rnn_cell_of(const ipr_rnn_desc *d, int k, int dir)
 {
+    return d->bidirectional == IPR_BIDIR ? 2 * k + dir : k;
+}
+
+IPR_API int ipr_rnn_cells(const ipr_rnn_desc *d)
+{
+    const int layers = d && d->layers ? d->layers : 1, each = d && d->bidirectional == IPR_BIDIR ? 2 : 1;
+    if (!d || layers < 1 || d->bidirectional < 0 || d->bidirectional > IPR_BIDIR_SHARED) return 0;
+    return layers > IPR_RNN_CELLS_MAX / each ? 0 : layers * each;
+}
+
+/* "SUFFIX_lK" or "SUFFIX_lK_reverse" of a layer as a parameter, U(+-bound). */
+IPR__FN ipr_tensor *ipr__rnn_param(ipr_params *p, const char *name, const char *suffix, int layer, int dir, int rank,
+                                   ipr_index d0, ipr_index d1, double bound)
+{
+    char full[48];
+    ipr_tensor *t;
+    (void)ipr__fmt(full, sizeof full, "%s_l%d%s", suffix, layer, dir ? "_reverse" : "");
+    t = ipr__layer_param(p, name, full, rank, d0, d1);
+    ipr_init_uniform(p, t, bound);
+    return t;
+}
+
+IPR_API ipr_rnn ipr_rnn_new(ipr_params *p, const char *name, const ipr_rnn_desc *desc)
+{
+    const char *fn = "ipr_rnn_new";
     ipr_rnn l = IPR_ZERO;
-    const ipr_index rows = (cell == IPR_GRU ? 3 : 4) * hidden;
-    const double bound = hidden > 0 ? 1.0 / ipr__dsqrt((double)hidden) : 0;
-    l.cell = cell;
-    l.input = input;
-    l.hidden = hidden;
-    if (p && cell != IPR_LSTM && cell != IPR_GRU)
-        (void)ipr__fail(p->c, IPR_E_ARG, "ipr_rnn_new", "cell %d; IPR_LSTM or IPR_GRU", cell);
-    l.w_ih = ipr__layer_param(p, name, "weight_ih_l0", 2, rows, input);
-    l.w_hh = ipr__layer_param(p, name, "weight_hh_l0", 2, rows, hidden);
-    l.b_ih = ipr__layer_param(p, name, "bias_ih_l0", 1, rows, 0);
-    l.b_hh = ipr__layer_param(p, name, "bias_hh_l0", 1, rows, 0);
-    ipr_init_uniform(p, l.w_ih, bound);
-    ipr_init_uniform(p, l.w_hh, bound);
-    ipr_init_uniform(p, l.b_ih, bound);
-    ipr_init_uniform(p, l.b_hh, bound);
+    ipr_rnn_desc *d = &l.desc;
+    ipr_index rows;
+    double bound;
+    int k, dir;
+    if (desc) *d = *desc;
+    if (!d->cell) d->cell = IPR_LSTM;
+    if (!d->layers) d->layers = 1;
+    l.cells = ipr_rnn_cells(d);
+    if (p && !desc) (void)ipr__fail(p->c, IPR_E_ARG, fn, "the description is NULL");
+    else if (p && d->cell != IPR_LSTM && d->cell != IPR_GRU)
+        (void)ipr__fail(p->c, IPR_E_ARG, fn, "cell %d; IPR_LSTM or IPR_GRU", d->cell);
+    else if (p && !l.cells)
+        (void)ipr__fail(p->c, IPR_E_ARG, fn, "layers %d, bidirectional %d: at most %d cells; 0, IPR_BIDIR or _SHARED",
+                        d->layers, d->bidirectional, (int)IPR_RNN_CELLS_MAX);
+    else if (p && !(d->dropout >= 0 && d->dropout < 1))
+        (void)ipr__fail(p->c, IPR_E_RANGE, fn, "dropout %g: 0 <= p < 1", d->dropout);
+    if (!l.cells) {
+        d->layers = l.cells = 1;
+        d->bidirectional = 0;
+    }
+    rows = (d->cell == IPR_GRU ? 3 : 4) * d->hidden;
+    bound = d->hidden > 0 ? 1.0 / ipr__dsqrt((double)d->hidden) : 0;
+    for (k = 0; k < d->layers; k++)
+        for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
+            ipr_rnn_cell *cell = &l.at[ipr__rnn_cell_of(d, k, dir)];
+            const ipr_index in = k ? d->hidden * ipr__rnn_dirs(d) : d->input;
+            cell->w_ih = ipr__rnn_param(p, name, "weight_ih", k, dir, 2, rows, in, bound);
+            cell->w_hh = ipr__rnn_param(p, name, "weight_hh", k, dir, 2, rows, d->hidden, bound);
+            cell->b_ih = ipr__rnn_param(p, name, "bias_ih", k, dir, 1, rows, 0, bound);
+            cell->b_hh = ipr__rnn_param(p, name, "bias_hh", k, dir, 1, rows, 0, bound);
+        }
     return l;
 }
 
-IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn *l, ipr_tensor *x)
+IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn_cell *l, ipr_tensor *x)
 {
     ipr_rnn_in in = IPR_ZERO;
     in.x = x;
@@ -8441,27 +8764,101 @@ IPR__FN ipr_rnn_in ipr__rnn_inputs(const ipr_rnn *l, ipr_tensor *x)
     return in;
 }
 
-IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_in *in)
+IPR__FN ipr_rnn_out ipr__rnn_run(ipr_ctx *c, int cell, const ipr_rnn_in *in)
 {
     ipr_rnn_out out = IPR_ZERO;
-    if (l->cell == IPR_GRU) (void)ipr_gru(c, in, &out);
+    if (cell == IPR_GRU) (void)ipr_gru(c, in, &out);
     else (void)ipr_lstm(c, in, &out);
     return out;
 }
 
-IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, ipr_tensor *gate, int dual)
+/* One layer: cells of both directions over x, which has been doubled already in layers above a dual one. */
+IPR__FN int ipr__rnn_layer(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *call, int k, ipr_tensor *x,
+                           const ipr_tensor *lengths, ipr_rnn_result *out)
 {
-    ipr_rnn_in in;
+    const int dirs = ipr__rnn_dirs(&l->desc), top = k + 1 == l->desc.layers;
+    ipr_tensor *h[2], *y[2];
+    int dir;
+    for (dir = 0; dir < dirs; dir++) {
+        const int at = ipr__rnn_cell_of(&l->desc, k, dir);
+        ipr_rnn_in in = ipr__rnn_inputs(&l->at[at], x);
+        ipr_rnn_out o;
+        in.lengths = lengths;
+        in.reverse = dir;
+        in.gate = call->gates && at < call->gates->count ? call->gates->at[at] : NULL;
+        if (k) in.gate_from = call->dual ? ipr_dim(x, 1) / 2 : 0;
+        else in.dual = call->dual;
+        in.no_y = top && !call->want_y && !call->want_gates;
+        in.want_gate_out = call->want_gates && (!dir || l->desc.bidirectional == IPR_BIDIR);
+        o = ipr__rnn_run(c, l->desc.cell, &in);
+        if (ipr_is_poison(o.h_n)) return 0;
+        h[dir] = o.h_n;
+        y[dir] = o.y;
+        if (!in.want_gate_out) continue;
+        out->gate_out.at[at] = o.gate_out;
+        out->first.at[at] = ipr_select(c, o.y, 0, dir ? ipr_dim(x, 0) - 1 : 0);
+    }
+    if (top) out->last = dirs == 2 ? ipr_concat(c, h, 2, 1) : h[0];
+    if (!top || call->want_y) out->y = dirs == 2 ? ipr_concat(c, y, 2, 2) : y[0];
+    return !c->err;
+}
+
+/* 0 on error or poison. */
+IPR__FN int ipr__rnn_stack(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out)
+{
+    const ipr_tensor *lengths = in->lengths;
+    ipr_tensor *x = in->x, *twice[2];
+    int k;
+    if (in->gates && in->gates->count > l->cells) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_apply", "%d gates; the layer has %d cells", in->gates->count, l->cells);
+        return 0;
+    }
+    for (k = 0; in->gates && k < in->gates->count; k++)
+        if (in->gates->at[k] && ipr_is_poison(in->gates->at[k])) return 0;
+    for (k = 0; k < l->desc.layers; k++) {
+        if (!ipr__rnn_layer(c, l, in, k, x, lengths, out)) return 0;
+        if (k + 1 == l->desc.layers) break;
+        x = in->no_dropout ? out->y : ipr_dropout(c, out->y, l->desc.dropout);
+        if (!k && in->dual && lengths) {
+            twice[0] = twice[1] = (ipr_tensor *)(uintptr_t)lengths;
+            lengths = ipr_concat(c, twice, 2, 0);
+        }
+    }
+    return !c->err;
+}
+
+IPR_API int ipr_rnn_apply(ipr_ctx *c, const ipr_rnn *l, const ipr_rnn_call *in, ipr_rnn_result *out)
+{
+    const char *fn = "ipr_rnn_apply";
+    if (!c) return IPR_E_ARG;
+    if (!out) return ipr__fail(c, IPR_E_ARG, fn, "out is NULL; pass a struct for the results");
+    ipr__zero(out, sizeof *out);
+    out->last = out->y = ipr__poison(c);
+    if (!l || !in) return ipr__fail(c, IPR_E_ARG, fn, "the layer or the inputs are NULL");
+    out->gate_out.count = out->first.count = in->want_gates ? l->cells : 0;
+    if ((in->x && ipr_is_poison(in->x)) || !ipr__rnn_stack(c, l, in, out)) {
+        int k;
+        out->last = out->y = ipr__poison(c);
+        for (k = 0; k < out->first.count; k++) out->first.at[k] = out->gate_out.at[k] = ipr__poison(c);
+    }
+    if (!in->want_y) out->y = NULL;
+    return c->err;
+}
+
+IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    ipr_rnn_call in = IPR_ZERO;
+    ipr_rnn_result out;
     if (!l) {
         (void)ipr__fail(c, IPR_E_ARG, "ipr_rnn_forward", "the layer is NULL");
         return ipr__poison(c);
     }
-    if (ipr_is_poison(x) || (gate && ipr_is_poison(gate))) return ipr__poison(c);
-    in = ipr__rnn_inputs(l, x);
-    in.gate = gate;
+    if (ipr_is_poison(x)) return ipr__poison(c);
+    in.x = x;
+    in.gates = gates;
     in.dual = dual;
-    in.no_y = 1;
-    return ipr__rnn_run(c, l, &in).h_n;
+    (void)ipr_rnn_apply(c, l, &in, &out);
+    return out.last;
 }
 #endif
 #endif /* IPR_FLOOR_MAX >= 6 */
@@ -15670,10 +16067,17 @@ IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
 {
     const char *fn = "ipr_classifier_new";
+    ipr_rnn_desc rd = IPR_ZERO;
     ipr_classifier *m;
+    int pad;
     if (!c || c->err) return NULL;
     if (!d) {
         (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
+        return NULL;
+    }
+    pad = d->pad > 0 ? (int)d->pad : -1;
+    if (pad >= 0 && (ipr_index)pad >= d->vocabulary) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "padding id %d; the vocabulary has %I", pad, d->vocabulary);
         return NULL;
     }
     if (d->input < 1 || d->hidden < 1 || d->classes < 2 || d->vocabulary < 0) {
@@ -15692,10 +16096,17 @@ IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc
     m->c = c;
     m->desc = *d;
     if (!m->desc.cell) m->desc.cell = IPR_LSTM;
+    if (!m->desc.layers) m->desc.layers = 1;
+    rd.cell = m->desc.cell;
+    rd.input = d->input;
+    rd.hidden = d->hidden;
+    rd.layers = d->layers;
+    rd.bidirectional = d->bidirectional;
+    rd.dropout = d->rnn_dropout;
     m->params = ipr_params_new(c);
-    if (d->vocabulary) m->embed = ipr_embed_new(m->params, "embedding", d->vocabulary, d->input, -1);
-    m->rnn = ipr_rnn_new(m->params, "rnn", m->desc.cell, d->input, d->hidden);
-    m->output = ipr_dense_new(m->params, "output", d->hidden, d->classes, 1);
+    if (d->vocabulary) m->embed = ipr_embed_new(m->params, "embedding", d->vocabulary, d->input, pad);
+    m->rnn = ipr_rnn_new(m->params, "rnn", &rd);
+    m->output = ipr_dense_new(m->params, "output", d->hidden * ipr__rnn_dirs(&rd), d->classes, 1);
     if (c->err) {
         ipr_classifier_free(m);
         return NULL;
@@ -15720,13 +16131,35 @@ IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m)
     return n;
 }
 
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, ipr_tensor *gate, int dual)
+/* Steps of each row of ids [T,B] before the pads at its end, at least 1. */
+IPR__FN ipr_tensor *ipr__pad_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t pad)
 {
-    ipr_tensor *h;
+    ipr_index b, n;
+    ipr_tensor *t;
+    if (ipr_is_poison(ids) || ids->rank != 2 || ids->s->type != IPR_T_I32) return NULL; /* the embedding will say so */
+    t = ipr_new_i32(c, 1, &ids->dim[1]);
+    for (b = 0; !ipr_is_poison(t) && b < ids->dim[1]; b++) {
+        for (n = ids->dim[0]; n > 1 && ipr__rdi(ids)[(n - 1) * ids->stride[0] + b * ids->stride[1]] == pad; n--) {}
+        ((int32_t *)t->s->data)[b] = (int32_t)n;
+    }
+    return t;
+}
+
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    ipr_rnn_call in = IPR_ZERO;
+    ipr_rnn_result out;
     if (!m) return NULL;
-    if (m->desc.vocabulary) x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
-    h = ipr_rnn_forward(m->c, &m->rnn, x, gate, dual);
-    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, h, m->desc.dropout));
+    if (m->desc.vocabulary) {
+        if (m->desc.pad > 0 && !m->desc.pads_as_coded) in.lengths = ipr__pad_lengths(m->c, x, m->desc.pad);
+        x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
+    }
+    if (ipr_is_poison(x)) return ipr__poison(m->c);
+    in.x = x;
+    in.gates = gates;
+    in.dual = dual;
+    (void)ipr_rnn_apply(m->c, &m->rnn, &in, &out);
+    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, out.last, m->desc.dropout));
 }
 
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
@@ -15741,18 +16174,19 @@ IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, con
     ipr_set_training(c, 0);
     ipr_no_grad(c, 1);
     for (at = 0; at < n && !c->err; at += k) {
-        ipr_tensor *x = NULL, *y = NULL, *gate = NULL, *p, *best;
+        ipr_tensor *x = NULL, *y = NULL, *p, *best;
+        ipr_gates gates = IPR_ZERO;
         const uint32_t step_no = c->step_no;
         k = IPR__MIN(n - at, (ipr_index)IPR__EVAL_BATCH);
         for (i = 0; !idx && i < k; i++) seq[i] = (uint32_t)(at + i);
         (void)ipr_batch(c, ds, idx ? idx + at : seq, k, IPR_TIME_MAJOR, &x, &y);
-        if (gate_rows) {
+        for (gates.count = 0; gate_rows && gates.count < m->rnn.cells; gates.count++) {
             ipr_index d[2];
             d[0] = gate_steps;
             d[1] = m->desc.hidden;
-            gate = ipr_from(c, 2, d, gate_rows);
+            gates.at[gates.count] = ipr_from(c, 2, d, gate_rows + gates.count * gate_steps * m->desc.hidden);
         }
-        p = ipr_softmax(c, ipr_classifier_forward(m, x, gate, 0));
+        p = ipr_softmax(c, ipr_classifier_forward(m, x, gate_rows ? &gates : NULL, 0));
         best = ipr_argmax(c, p);
         if (!ipr_is_poison(best) && !ipr_is_poison(y)) {
             for (i = 0; labels && i < k; i++) labels[at + i] = ipr__rdi(best)[i];
@@ -16032,9 +16466,12 @@ struct ipr_gatekeeper {
     ipr_gatekeeper_desc d; /* layer, signature and items are NULL here: nothing dangles */
     ipr_index text_bits;
     ipr_real *key; /* [K][Tk][width] */
-    int8_t *bits;  /* [units] */
+    int8_t *bits;  /* [cells][units] */
     char layer[64];
 };
+
+/* Bits of the signature. */
+IPR__FN ipr_index ipr__sign_size(const ipr_gatekeeper *g) { return g->d.cells * g->d.units; }
 
 IPR__FN ipr_index ipr__key_width(const ipr_gatekeeper_desc *d) { return d->token_high > 0 ? 1 : d->width; }
 IPR_API ipr_index ipr_gatekeeper_size(const ipr_gatekeeper *g)
@@ -16077,6 +16514,9 @@ IPR__FN int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
 {
     char s[64];
     if (!d->kind) d->kind = IPR_KEY_RANDOM;
+    if (!d->cells) d->cells = 1;
+    if (d->cells < 1 || d->cells > IPR_RNN_CELLS_MAX)
+        return ipr__fail(c, IPR_E_ARG, fn, "%d cells; 1..%d", d->cells, (int)IPR_RNN_CELLS_MAX);
     if (!d->keys) d->keys = d->kind == IPR_KEY_BATCH ? 8 : 1;
     if (d->kind < IPR_KEY_RANDOM || d->kind > IPR_KEY_BATCH)
         return ipr__fail(c, IPR_E_ARG, fn, "kind %d; IPR_KEY_RANDOM, _FIXED or _BATCH", d->kind);
@@ -16110,14 +16550,39 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_d
     g->d.layer = g->d.signature = NULL;
     g->d.items = NULL;
     g->key = (ipr_real *)ipr__alloc(c, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    g->bits = (int8_t *)ipr__alloc(c, (size_t)d->units);
+    g->bits = (int8_t *)ipr__alloc(c, (size_t)ipr__sign_size(g));
     if (!g->key || !g->bits) {
         ipr_gatekeeper_free(g);
         return NULL;
     }
     ipr__zero(g->key, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    ipr__zero(g->bits, (size_t)d->units);
+    ipr__zero(g->bits, (size_t)ipr__sign_size(g));
     return g;
+}
+
+IPR_API ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m)
+{
+    ipr_gatekeeper_desc d = IPR_ZERO;
+    if (!m) return d;
+    d.width = m->desc.input;
+    d.units = m->desc.hidden;
+    d.cells = m->rnn.cells;
+    d.bidirectional = m->desc.bidirectional;
+    return d;
+}
+
+/* The signature of every cell: the text, then bits from the seed under the cell's own name. */
+IPR__FN int ipr__sign_all(ipr_gatekeeper *g, const char *text, const char *layer, const void *seed, size_t seed_bytes)
+{
+    char name[96];
+    int i, st = IPR_OK;
+    for (i = 0; i < g->d.cells && st == IPR_OK; i++) {
+        const int each = g->d.bidirectional == IPR_BIDIR ? 2 : 1;
+        (void)ipr__fmt(name, sizeof name, i ? "%s.l%d%s" : "%s", layer, i / each, i % each ? "_reverse" : "");
+        st = ipr_signature_bits(g->c, text, ipr__derive(seed, seed_bytes, "gatekeeper", name, "signature"),
+                                g->bits + i * g->d.units, g->d.units);
+    }
+    return st;
 }
 
 IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed,
@@ -16160,8 +16625,7 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
     g->text_bits = d.signature ? 8 * (ipr_index)ipr__strlen(d.signature) : 0;
     r = ipr_rng_make(ipr__derive(seed, seed_bytes, "gatekeeper", layer, "key"), IPR__STREAM_KEY, 0);
     ipr__key_draw(&d, &r, g->key);
-    if (ipr_signature_bits(c, d.signature, ipr__derive(seed, seed_bytes, "gatekeeper", layer, "signature"), g->bits,
-                           d.units) != IPR_OK) {
+    if (ipr__sign_all(g, d.signature, layer, seed, seed_bytes) != IPR_OK) {
         ipr_gatekeeper_free(g);
         g = NULL;
     }
@@ -16175,7 +16639,7 @@ IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g)
     if (!g) return;
     c = g->c;
     if (g->key) ipr_wipe(g->key, (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real));
-    if (g->bits) ipr_wipe(g->bits, (size_t)g->d.units);
+    if (g->bits) ipr_wipe(g->bits, (size_t)ipr__sign_size(g));
     ipr__free(c, g->key);
     ipr__free(c, g->bits);
     ipr_wipe(g, sizeof *g);
@@ -16205,9 +16669,9 @@ IPR_API int ipr_gatekeeper_fresh(const ipr_gatekeeper *g, uint64_t draw, ipr_ind
 IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
 {
     ipr_array e[2];
-    ipr_pair pair[7];
+    ipr_pair pair[8];
     ipr_meta meta;
-    char num[4][24];
+    char num[5][24];
     if (!g) return IPR_E_ARG;
     ipr__zero(e, sizeof e);
     e[0].name = "key";
@@ -16220,10 +16684,12 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     e[0].bytes = (size_t)ipr_gatekeeper_size(g) * sizeof(ipr_real);
     e[1].name = "signature";
     e[1].dtype = IPR_DT_I8;
-    e[1].rank = 1;
-    e[1].dims[0] = g->d.units;
+    e[1].rank = g->d.cells > 1 ? 2 : 1;
+    e[1].dims[0] = g->d.cells > 1 ? g->d.cells : g->d.units;
+    e[1].dims[1] = g->d.units;
     e[1].data = g->bits;
-    e[1].bytes = (size_t)g->d.units;
+    e[1].bytes = (size_t)ipr__sign_size(g);
+    (void)ipr__fmt(num[4], sizeof num[4], "%d", g->d.cells);
     (void)ipr__fmt(num[0], sizeof num[0], "%d", g->d.kind);
     (void)ipr__fmt(num[1], sizeof num[1], "%I", g->text_bits);
     (void)ipr__fmt(num[2], sizeof num[2], "%I", g->d.width);
@@ -16242,8 +16708,10 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     pair[5].value = num[2];
     pair[6].key = "ipr.tokens";
     pair[6].value = num[3];
+    pair[7].key = "ipr.cells";
+    pair[7].value = num[4];
     meta.pairs = pair;
-    meta.count = 7;
+    meta.count = g->d.cells > 1 ? 8 : 7; /* one cell: as always, for older readers */
     return ipr__secret_file(g->c, path, e, 2, &meta);
 }
 
@@ -16265,10 +16733,12 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
         (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s has another version than 1; use a newer ipr.h", path);
         return NULL;
     }
-    if (!key || !sig || key->rank != 3 || sig->rank != 1 || !layer || !tok || ipr__strlen(layer) >= 64) {
+    if (!key || !sig || key->rank != 3 || sig->rank < 1 || sig->rank > 2 || sig->dims[0] > 1 << 20 || !layer || !tok ||
+        ipr__strlen(layer) >= 64 || (sig->rank == 2 && ipr__meta_int(st, "ipr.cells") != (int64_t)sig->dims[0])) {
         (void)ipr__fail(
             c, IPR_E_FORMAT, fn,
-            "%s lacks key [K,Tk,width], signature [units] or metadata; it was damaged or written by something else",
+            "%s lacks key [K,Tk,width], signature [units] or [cells,units], or metadata; it was damaged or written by "
+            "something else",
             path);
         return NULL;
     }
@@ -16278,7 +16748,8 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     d.keys = key->dims[0];
     d.steps = key->dims[1];
     d.width = (ipr_index)ipr__meta_int(st, "ipr.width");
-    d.units = sig->dims[0];
+    d.units = sig->dims[sig->rank - 1];
+    if (sig->rank == 2) d.cells = (int)sig->dims[0];
     if (low >= 0 && low <= high && high <= 0x7fffffff) {
         d.token_low = (int32_t)low;
         d.token_high = (int32_t)high;
@@ -16294,10 +16765,10 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     if (!g) return NULL;
     g->text_bits = (ipr_index)bits;
     ipr__copy(g->layer, layer, ipr__strlen(layer) + 1);
-    if (ipr_array_get(c, key, IPR_DT_REAL, g->key) == IPR_OK && sig->bytes == (size_t)d.units) {
+    if (ipr_array_get(c, key, IPR_DT_REAL, g->key) == IPR_OK && sig->bytes == (size_t)ipr__sign_size(g)) {
         ipr__copy(g->bits, sig->data, sig->bytes);
-        for (i = 0; i < d.units && (g->bits[i] == 1 || g->bits[i] == -1); i++) {}
-        if (i == d.units) {
+        for (i = 0; i < ipr__sign_size(g) && (g->bits[i] == 1 || g->bits[i] == -1); i++) {}
+        if (i == ipr__sign_size(g)) {
             for (i = 0; i < ipr_gatekeeper_size(g) && ipr__finite_real(g->key[i]); i++) {}
             if (i == ipr_gatekeeper_size(g)) return g;
         }
@@ -16353,6 +16824,8 @@ IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, const ipr_classifier *m, cons
     if (g->d.units != m->desc.hidden)
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units,
                          m->desc.hidden);
+    if (g->d.cells != m->rnn.cells)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %d cells, the model has %d", g->d.cells, m->rnn.cells);
     if ((g->d.token_high > 0) != (m->desc.vocabulary > 0) || (m->desc.vocabulary == 0 && g->d.width != m->desc.input))
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)",
                          g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m->desc.input,
@@ -16363,21 +16836,16 @@ IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, const ipr_classifier *m, cons
     return IPR_OK;
 }
 
-/* Runs the keys through the layer; *first [n*K,H] is the state after the first step. Returns gate activations
-   [Tk,n*K,H]. */
-IPR__FN ipr_tensor *ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
-                                  ipr_tensor **first)
+/* Runs the keys through the layers: of every cell gate_out [Tk,n*K,H] and first [n*K,H], the state after the first step
+   that it reads. 0 on error or poison. */
+IPR__FN int ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+                          ipr_rnn_result *out)
 {
-    ipr_rnn_in in = ipr__rnn_inputs(&m->rnn, ipr__key_input(g, m, keys, n));
-    ipr_rnn_out out;
-    if (ipr_is_poison(in.x)) {
-        *first = in.x;
-        return in.x;
-    }
-    in.want_gate_out = 1;
-    out = ipr__rnn_run(g->c, &m->rnn, &in);
-    *first = ipr_is_poison(out.y) ? out.y : ipr_select(g->c, out.y, 0, 0);
-    return out.gate_out;
+    ipr_rnn_call in = IPR_ZERO;
+    in.x = ipr__key_input(g, m, keys, n);
+    in.want_gates = in.no_dropout = 1;
+    if (ipr_is_poison(in.x)) return 0;
+    return ipr_rnn_apply(g->c, &m->rnn, &in, out) == IPR_OK && !ipr_is_poison(out->last);
 }
 
 /* Rows [n*K, H] -> [n, H]: the mean over each key's K sequences. */
@@ -16396,6 +16864,8 @@ IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, con
 {
     enum { IPR__KEY_ROWS = 256 };
     ipr_ctx *c = g ? g->c : NULL;
+    const ipr_index K = g ? g->d.keys : 0, H = g ? g->d.units : 0, T = g ? g->d.steps : 0;
+    const int cells = g ? g->d.cells : 0;
     ipr_index at, k, per, i, t, j;
     int no_grad;
     if (ipr__key_fits(g, m, "ipr_gatekeeper_gates") != IPR_OK) return c ? c->err : IPR_E_ARG;
@@ -16407,22 +16877,24 @@ IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, con
     ipr_no_grad(c, 1);
     per = IPR__MAX((ipr_index)1, IPR__KEY_ROWS / g->d.keys);
     for (at = 0; at < n && !c->err; at += k) {
-        const ipr_index K = g->d.keys, H = g->d.units, T = g->d.steps;
         const uint32_t step_no = c->step_no;
-        ipr_tensor *h0, *a;
+        ipr_rnn_result out;
+        int cell;
         k = IPR__MIN(per, n - at);
-        a = ipr__key_pass(g, m, keys + at * ipr_gatekeeper_size(g), k, &h0);
-        h0 = ipr__contig(c, ipr__mean_keys(c, h0, k, K));
-        if (!ipr_is_poison(a) && !ipr_is_poison(h0)) {
-            if (first) ipr__copy(first + at * H, ipr__rd(h0), (size_t)(k * H) * sizeof(ipr_real));
-            for (i = 0; gates && i < k; i++)
-                for (t = 0; t < T; t++) {
-                    ipr_real *out = gates + ((at + i) * T + t) * H;
-                    const ipr_real *row = ipr__rd(a) + (t * k + i) * K * H;
-                    c->kern->col_sum(K, H, row, H, 0, out);
-                    for (j = 0; j < H; j++) out[j] /= IPR__R(K);
-                }
-        }
+        if (ipr__key_pass(g, m, keys + at * ipr_gatekeeper_size(g), k, &out))
+            for (cell = 0; cell < cells; cell++) {
+                ipr_tensor *a = ipr__contig(c, out.gate_out.at[cell]);
+                ipr_tensor *h0 = ipr__contig(c, ipr__mean_keys(c, out.first.at[cell], k, K));
+                if (ipr_is_poison(a) || ipr_is_poison(h0)) break;
+                for (i = 0; first && i < k; i++)
+                    ipr__copy(first + ((at + i) * cells + cell) * H, ipr__rd(h0) + i * H, (size_t)H * sizeof(ipr_real));
+                for (i = 0; gates && i < k; i++)
+                    for (t = 0; t < T; t++) {
+                        ipr_real *to = gates + (((at + i) * cells + cell) * T + t) * H;
+                        c->kern->col_sum(K, H, ipr__rd(a) + (t * k + i) * K * H, H, 0, to);
+                        for (j = 0; j < H; j++) to[j] /= IPR__R(K);
+                    }
+            }
         ipr_step_end(c);
         c->step_no = step_no;
     }
@@ -16434,7 +16906,7 @@ IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *
 {
     ipr_index j, n = 0;
     if (!g || !first) return 0;
-    for (j = 0; j < g->d.units; j++) n += g->bits[j] > 0 ? first[j] > IPR__R(0) : first[j] < IPR__R(0);
+    for (j = 0; j < ipr__sign_size(g); j++) n += g->bits[j] > 0 ? first[j] > IPR__R(0) : first[j] < IPR__R(0);
     return n;
 }
 
@@ -16514,56 +16986,68 @@ IPR__FN int ipr__wrong_keys(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe
     return IPR_OK;
 }
 
+/* The recipe's terms for one cell; a [Tk,n*K,H] its gates under the n keys, h0 [n*K,H] its first states, bits its
+   signature. *gate becomes the genuine key's; the sum is added to loss (NULL: none yet). */
+IPR__FN ipr_tensor *ipr__embed_cell(const ipr_gatekeeper *g, const ipr_gatekeeper_recipe *r, ipr_tensor *loss,
+                                    ipr_tensor *a, ipr_tensor *h0, const int8_t *bits, ipr_tensor **gate)
+{
+    ipr_ctx *c = g->c;
+    const ipr_index K = g->d.keys, H = g->d.units;
+    ipr_tensor *h, *s = ipr__temp1(c, H), *wrong, *v;
+    ipr_index j, d[3];
+    if (ipr_is_poison(s)) return s;
+    for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(bits[j]);
+    *gate = ipr_mean_axis(c, ipr_slice(c, a, 1, 0, K), 1); /* eq. 1, mean over the K keys */
+    h = ipr__mean_keys(c, h0, 1 + r->negatives, K);        /* [n,H] */
+    loss = ipr__plus(c, loss, r->sign_weight, ipr__sign_loss(c, ipr_slice(c, h, 0, 0, 1), s, r->sign_margin));
+    if (r->spread_weight != 0 && K > 1)
+        loss = ipr__plus(c, loss, r->spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
+    if (r->l2_weight != 0) loss = ipr__plus(c, loss, r->l2_weight, ipr_sum(c, ipr_square(c, ipr_slice(c, h, 0, 0, 1))));
+    if (r->open_weight != 0)
+        loss = ipr__plus(c, loss, r->open_weight, ipr_affine(c, ipr_mean(c, *gate), -1, 1));
+    if (!r->negatives) return loss;
+    /* gates of wrong key q, mean over steps, its K sequences and units */
+    d[0] = g->d.steps;
+    d[1] = r->negatives;
+    d[2] = K * H;
+    wrong = ipr_reshape(c, ipr_slice(c, a, 1, K, K * r->negatives), 3, d);
+    wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
+    if (r->closed_weight != 0)
+        loss =
+            ipr__plus(c, loss, r->closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r->closed_level))));
+    if (r->neutral_weight != 0) {
+        v = ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r->negatives), s), 1.0 / r->neutral_scale, 0));
+        loss = ipr__plus(c, loss, r->neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
+    }
+    return loss;
+}
+
 IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m,
-                                         const ipr_gatekeeper_recipe *recipe, uint64_t step, ipr_tensor **gate)
+                                         const ipr_gatekeeper_recipe *recipe, uint64_t step, ipr_gates *gates)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const ipr_gatekeeper_recipe r = recipe ? *recipe : ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
-    ipr_tensor *all, *h0, *h, *s, *loss = NULL, *wrong;
-    ipr_index K, H, T, n, j;
+    const ipr_index item = ipr_gatekeeper_size(g), n = 1 + r.negatives;
+    ipr_tensor *loss = NULL;
+    ipr_rnn_result out;
     ipr_real *keys;
-    if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gate) return ipr__poison(c);
+    int i;
+    if (ipr__key_fits(g, m, "ipr_gatekeeper_embed") != IPR_OK || !gates) return ipr__poison(c);
     if (r.negatives < 0 || r.negatives > 4096 || (r.neutral_weight != 0 && !(r.neutral_scale > 0))) {
         (void)ipr__fail(c, IPR_E_RANGE, "ipr_gatekeeper_embed", "%d negatives, neutral_scale %g: 0..4096, and above 0",
                         r.negatives, r.neutral_scale);
         return ipr__poison(c);
     }
-    K = g->d.keys;
-    H = g->d.units;
-    T = g->d.steps;
-    n = 1 + r.negatives;
-    keys = (ipr_real *)ipr__keep(c, (size_t)(n * ipr_gatekeeper_size(g)) * sizeof *keys);
-    s = ipr__temp1(c, H);
-    if (!keys || ipr_is_poison(s)) return ipr__poison(c);
-    ipr__copy(keys, g->key, (size_t)ipr_gatekeeper_size(g) * sizeof *keys);
-    if (r.negatives && ipr__wrong_keys(g, &r, step, keys + ipr_gatekeeper_size(g)) != IPR_OK) return ipr__poison(c);
-    for (j = 0; j < H; j++) ipr__wr(s)[j] = IPR__R(g->bits[j]);
-    all = ipr__key_pass(g, m, keys, n, &h0);
-    if (ipr_is_poison(all) || ipr_is_poison(h0)) return ipr__poison(c);
-    *gate = ipr_mean_axis(c, ipr_slice(c, all, 1, 0, K), 1); /* eq. 1, mean over the K keys */
-    h = ipr__mean_keys(c, h0, n, K);                         /* [n,H] */
-    loss = ipr__plus(c, NULL, r.sign_weight, ipr__sign_loss(c, ipr_slice(c, h, 0, 0, 1), s, r.sign_margin));
-    if (r.spread_weight != 0 && K > 1)
-        loss = ipr__plus(c, loss, r.spread_weight, ipr__spread_loss(c, ipr_slice(c, h0, 0, 0, K), K));
-    if (r.l2_weight != 0) loss = ipr__plus(c, loss, r.l2_weight, ipr_sum(c, ipr_square(c, ipr_slice(c, h, 0, 0, 1))));
-    if (r.open_weight != 0) loss = ipr__plus(c, loss, r.open_weight, ipr_affine(c, ipr_mean(c, *gate), -1, 1));
-    if (r.negatives) {
-        /* gates of wrong key q, mean over steps, its K sequences and units */
-        ipr_index d[3];
-        d[0] = T;
-        d[1] = r.negatives;
-        d[2] = K * H;
-        wrong = ipr_reshape(c, ipr_slice(c, all, 1, K, K * r.negatives), 3, d);
-        wrong = ipr_mean_axis(c, ipr_mean_axis(c, wrong, 0), 1);
-        if (r.closed_weight != 0)
-            loss =
-                ipr__plus(c, loss, r.closed_weight, ipr_mean(c, ipr_relu(c, ipr_affine(c, wrong, 1, -r.closed_level))));
-        if (r.neutral_weight != 0) {
-            ipr_tensor *v =
-                ipr_tanh(c, ipr_affine(c, ipr_mul(c, ipr_slice(c, h, 0, 1, r.negatives), s), 1.0 / r.neutral_scale, 0));
-            loss = ipr__plus(c, loss, r.neutral_weight, ipr_mean(c, ipr_square(c, ipr_mean_axis(c, v, 1))));
-        }
-    }
+    ipr__zero(gates, sizeof *gates);
+    keys = (ipr_real *)ipr__keep(c, (size_t)(n * item) * sizeof *keys);
+    if (!keys) return ipr__poison(c);
+    ipr__copy(keys, g->key, (size_t)item * sizeof *keys);
+    if (r.negatives && ipr__wrong_keys(g, &r, step, keys + item) != IPR_OK) return ipr__poison(c);
+    if (!ipr__key_pass(g, m, keys, n, &out)) return ipr__poison(c);
+    for (i = 0; i < g->d.cells; i++)
+        loss = ipr__embed_cell(g, &r, loss, out.gate_out.at[i], out.first.at[i], g->bits + i * g->d.units,
+                               &gates->at[i]);
+    gates->count = g->d.cells;
     return loss;
 }
 
@@ -16572,9 +17056,10 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
 {
     ipr_ctx *c = g ? g->c : NULL;
     const int dual = !(r && r->private_scheme);
-    ipr_tensor *gate = NULL, *loss = ipr_gatekeeper_embed(g, m, r, step, &gate), *out, *pair[2];
+    ipr_gates gates;
+    ipr_tensor *loss = ipr_gatekeeper_embed(g, m, r, step, &gates), *out, *pair[2];
     if (ipr_is_poison(loss)) return ipr__poison(c);
-    out = ipr_classifier_forward(m, x, gate, dual);
+    out = ipr_classifier_forward(m, x, &gates, dual);
     pair[0] = pair[1] = labels;
     if (logits) *logits = ipr_is_poison(out) ? out : ipr_slice(c, out, 0, 0, ipr_dim(x, 1));
     /* the mean over 2B rows, doubled, is L(no key) + L(with key) */
@@ -16672,21 +17157,41 @@ IPR__FN void ipr__negate(ipr_real *p, ipr_index n, ipr_index stride)
     for (i = 0; i < n; i++) p[i * stride] = -p[i * stride];
 }
 
+/* What reads h_j of a cell: column `col` of the output layer, or of the cells of the next layer. */
+IPR__FN void ipr__gauge_readers(ipr_classifier *m, int layer, ipr_index col)
+{
+    const ipr_rnn_desc *d = &m->rnn.desc;
+    const ipr_index ld = d->hidden * ipr__rnn_dirs(d);
+    int dir;
+    if (layer + 1 == d->layers) ipr__negate(ipr__wr(m->output.weight) + col, m->desc.classes, ld);
+    else
+        for (dir = 0; dir < (d->bidirectional == IPR_BIDIR ? 2 : 1); dir++) {
+            ipr_tensor *w = m->rnn.at[ipr__rnn_cell_of(d, layer + 1, dir)].w_ih;
+            ipr__negate(ipr__wr(w) + col, w->dim[0], ld);
+        }
+}
+
 IPR_API int ipr_attack_gauge(ipr_classifier *m, const uint8_t *flip)
 {
-    ipr_index j, H, rows, cand;
+    ipr_index j, H, cand;
+    int i, way;
     if (!m || !flip) return ipr__fail(m ? m->c : NULL, IPR_E_ARG, "ipr_attack_gauge", "the model or flip is NULL");
     H = m->desc.hidden;
-    rows = (m->desc.cell == IPR_GRU ? 3 : 4) * H;
-    for (j = 0; j < H; j++) {
-        if (!flip[j]) continue;
-        cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
-        ipr__negate(ipr__wr(m->rnn.w_ih) + cand * m->desc.input, m->desc.input, 1);
-        ipr__negate(ipr__wr(m->rnn.w_hh) + cand * H, H, 1);
-        ipr__negate(ipr__wr(m->rnn.b_ih) + cand, 1, 1);
-        ipr__negate(ipr__wr(m->rnn.b_hh) + cand, 1, 1);
-        ipr__negate(ipr__wr(m->rnn.w_hh) + j, rows, H);
-        ipr__negate(ipr__wr(m->output.weight) + j, m->desc.classes, H);
+    for (i = 0; i < m->rnn.cells; i++) {
+        const ipr_rnn_cell *cell = &m->rnn.at[i];
+        const ipr_rnn_desc *d = &m->rnn.desc;
+        const int two = d->bidirectional == IPR_BIDIR, layer = two ? i / 2 : i;
+        for (j = 0; j < H; j++) {
+            if (!flip[i * H + j]) continue;
+            cand = 2 * H + j; /* LSTM i,f,g,o and GRU r,z,n: the candidate is the third block in both */
+            ipr__negate(ipr__wr(cell->w_ih) + cand * cell->w_ih->dim[1], cell->w_ih->dim[1], 1);
+            ipr__negate(ipr__wr(cell->w_hh) + cand * H, H, 1);
+            ipr__negate(ipr__wr(cell->b_ih) + cand, 1, 1);
+            ipr__negate(ipr__wr(cell->b_hh) + cand, 1, 1);
+            ipr__negate(ipr__wr(cell->w_hh) + j, cell->w_hh->dim[0], H);
+            for (way = 0; way < ipr__rnn_dirs(d); way++)
+                if (!two || way == i % 2) ipr__gauge_readers(m, layer, way * H + j);
+        }
     }
     return IPR_OK;
 }
@@ -16801,13 +17306,13 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     ipr_opt *opt;
     ipr_real *first;
     uint32_t *order;
-    ipr_index H, i, flips;
+    ipr_index H, i, flips, units = g ? g->d.units : 0;
     ipr_rng r;
     int k;
     if (!m || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (ipr__key_fits(g, m, fn) != IPR_OK) return c->err;
-    H = m->desc.hidden;
+    H = ipr__sign_size(g);
     flips = (ipr_index)(fraction * (double)H + 0.5);
     first = (ipr_real *)ipr__alloc(c, (size_t)H * sizeof *first);
     order = (uint32_t *)ipr__alloc(c, (size_t)H * 4);
@@ -16822,10 +17327,15 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
         ipr_rng_shuffle(&r, order, H);
         for (i = 0; i < flips; i++) first[order[i]] = -first[order[i]];
         for (k = 0; k < 500 && !c->err; k++) {
-            ipr_tensor *h0, *loss;
+            ipr_tensor *loss = NULL, *part;
+            ipr_rnn_result out;
             double v;
-            (void)ipr__key_pass(g, m, g->key, 1, &h0);
-            loss = ipr__sign_loss(c, ipr__mean_keys(c, h0, 1, g->d.keys), ipr_from(c, 1, &H, first), 0.1);
+            if (!ipr__key_pass(g, m, g->key, 1, &out)) break;
+            for (i = 0; i < g->d.cells; i++) {
+                part = ipr__sign_loss(c, ipr__mean_keys(c, out.first.at[i], 1, g->d.keys),
+                                      ipr_from(c, 1, &units, first + i * units), 0.1);
+                loss = loss ? ipr_add(c, loss, part) : part;
+            }
             v = (double)ipr_item(c, loss);
             if (v >= 1e-4 && ipr_backward(c, loss) == IPR_OK) (void)ipr_opt_step(opt);
             ipr_step_end(c);
@@ -17303,46 +17813,45 @@ IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, co
 #if IPR_FLOOR_MAX >= 13 && !defined(IPR_NO_RNN)
 /* ---- verification protocols ---- */
 
-IPR__FN double ipr__unit_distance(const ipr_classifier *m, const ipr_tensor *ref, ipr_index j, ipr_index k)
+/* One cell of the suspect against the reference's weight_ih. Its inputs are columns at[i] with sign[i] of the suspect,
+   as found for the layer below; NULL: as they are. */
+typedef struct ipr__gauge {
+    const ipr_real *w, *ref;
+    ipr_index H, I;
+    int blocks;
+    const ipr_index *at;
+    const int8_t *sign;
+} ipr__gauge;
+
+IPR__FN double ipr__gauge_input(const ipr__gauge *g, ipr_index row, ipr_index i)
 {
-    const ipr_index I = m->desc.input, H = m->desc.hidden;
-    const int blocks = m->desc.cell == IPR_GRU ? 3 : 4;
+    const double v = (double)g->w[row * g->I + (g->at ? i / g->H * g->H + g->at[i] : i)];
+    return g->at && g->sign[i] < 0 ? -v : v;
+}
+
+IPR__FN double ipr__unit_distance(const ipr__gauge *g, ipr_index j, ipr_index k)
+{
     double sum = 0;
     ipr_index i;
     int b;
-    for (b = 0; b < blocks; b++) {
+    for (b = 0; b < g->blocks; b++) {
         if (b == 2) continue; /* the candidate: its sign is free */
-        for (i = 0; i < I; i++) {
-            const double e =
-                (double)ipr__rd(m->rnn.w_ih)[(b * H + k) * I + i] - (double)ipr__rd(ref)[(b * H + j) * I + i];
+        for (i = 0; i < g->I; i++) {
+            const double e = ipr__gauge_input(g, b * g->H + k, i) - (double)g->ref[(b * g->H + j) * g->I + i];
             sum += e * e;
         }
     }
     return sum;
 }
 
-IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference, ipr_index *at, int8_t *sign)
+/* Pairs the units of one cell: greedy, best pair first. dist [H*H], used [2H]. */
+IPR__FN void ipr__gauge_cell(const ipr__gauge *g, double *dist, uint8_t *used, ipr_index *at, int8_t *sign)
 {
-    const char *fn = "ipr_gauge_find";
-    const ipr_tensor *ref = ipr_params_find(reference, "rnn.weight_ih_l0");
-    ipr_index H, I, j, k, done, i;
-    double *dist;
-    uint8_t *used;
-    if (!s || !at || !sign) return ipr__fail(s ? s->c : NULL, IPR_E_ARG, fn, "an argument is NULL");
-    if (!ref || !ipr__same_shape(ref, s->rnn.w_ih))
-        return ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no rnn.weight_ih_l0 of the suspect's shape");
-    H = s->desc.hidden;
-    I = s->desc.input;
-    dist = (double *)ipr__alloc(s->c, (size_t)(H * H) * sizeof *dist);
-    used = (uint8_t *)ipr__alloc(s->c, (size_t)(2 * H));
-    if (!dist || !used) {
-        ipr__free(s->c, dist);
-        ipr__free(s->c, used);
-        return s->c->err;
-    }
+    const ipr_index H = g->H;
+    ipr_index j, k, done, i;
     ipr__zero(used, (size_t)(2 * H));
     for (j = 0; j < H; j++)
-        for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(s, ref, j, k);
+        for (k = 0; k < H; k++) dist[j * H + k] = ipr__unit_distance(g, j, k);
     for (done = 0; done < H; done++) {
         ipr_index bj = -1, bk = -1;
         double dot = 0;
@@ -17356,13 +17865,47 @@ IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference,
         }
         used[bj] = used[H + bk] = 1;
         at[bj] = bk;
-        for (i = 0; i < I; i++)
-            dot += (double)ipr__rd(s->rnn.w_ih)[(2 * H + bk) * I + i] * (double)ipr__rd(ref)[(2 * H + bj) * I + i];
+        for (i = 0; i < g->I; i++)
+            dot += ipr__gauge_input(g, 2 * H + bk, i) * (double)g->ref[(2 * H + bj) * g->I + i];
         sign[bj] = (int8_t)(dot < 0 ? -1 : 1);
+    }
+}
+
+IPR_API int ipr_gauge_find(const ipr_classifier *s, const ipr_params *reference, ipr_index *at, int8_t *sign)
+{
+    const char *fn = "ipr_gauge_find";
+    const ipr_index H = s ? s->desc.hidden : 0;
+    double *dist;
+    uint8_t *used;
+    char name[64];
+    int i;
+    if (!s || !at || !sign) return ipr__fail(s ? s->c : NULL, IPR_E_ARG, fn, "an argument is NULL");
+    if (s->desc.bidirectional == IPR_BIDIR_SHARED && s->desc.layers > 1)
+        return ipr__fail(s->c, IPR_E_ARG, fn, "stacked layers of shared cells cannot be aligned");
+    dist = (double *)ipr__alloc(s->c, (size_t)(H * H) * sizeof *dist);
+    used = (uint8_t *)ipr__alloc(s->c, (size_t)(2 * H));
+    for (i = 0; dist && used && i < s->rnn.cells; i++) {
+        const int each = s->desc.bidirectional == IPR_BIDIR ? 2 : 1, layer = i / each;
+        const ipr_tensor *w = s->rnn.at[i].w_ih, *ref;
+        ipr__gauge g = IPR_ZERO;
+        (void)ipr__fmt(name, sizeof name, "rnn.weight_ih_l%d%s", layer, i % each ? "_reverse" : "");
+        ref = ipr_params_find(reference, name);
+        if (!ref || !ipr__same_shape(ref, w)) {
+            (void)ipr__fail(s->c, IPR_E_SHAPE, fn, "the reference has no %s of the suspect's shape", name);
+            break;
+        }
+        g.w = ipr__rd(w);
+        g.ref = ipr__rd(ref);
+        g.H = H;
+        g.I = w->dim[1];
+        g.blocks = s->desc.cell == IPR_GRU ? 3 : 4;
+        g.at = layer ? at + (layer - 1) * each * H : NULL;
+        g.sign = layer ? sign + (layer - 1) * each * H : NULL;
+        ipr__gauge_cell(&g, dist, used, at + i * H, sign + i * H);
     }
     ipr__free(s->c, dist);
     ipr__free(s->c, used);
-    return IPR_OK;
+    return s->c->err;
 }
 
 /* Mean probability of the right label over the probes under one gate; NaN on error. */
@@ -17384,14 +17927,16 @@ typedef struct ipr__gk_work {
     int8_t *sign;
 } ipr__gk_work;
 
-/* Units of first[] that spell the signature, read after undoing the gauge where a reference is given. */
+/* Units of first[] that spell the signature (the first `limit` of each cell), read after undoing the gauge where a
+   reference is given. */
 IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_work *w, const ipr_real *first,
                                       ipr_index limit, int aligned)
 {
+    const ipr_index H = g->d.units;
     ipr_index j, n = 0;
-    for (j = 0; j < limit; j++) {
-        const ipr_real v = aligned ? IPR__R(w->sign[j]) * first[w->at[j]] : first[j];
-        n += g->bits[j] > 0 ? v > IPR__R(0) : v < IPR__R(0);
+    for (j = 0; j < ipr__sign_size(g); j++) {
+        const ipr_real v = aligned ? IPR__R(w->sign[j]) * first[j / H * H + w->at[j]] : first[j];
+        if (j % H < limit) n += g->bits[j] > 0 ? v > IPR__R(0) : v < IPR__R(0);
     }
     return n;
 }
@@ -17400,7 +17945,7 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
                         ipr_index n, const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
 {
     enum { IPR__FRESH_BATCH = 32 };
-    const ipr_index H = g->d.units, T = g->d.steps;
+    const ipr_index T = g->d.steps, all = ipr__sign_size(g);
     const int aligned = t->reference != NULL;
     ipr_verdict_desc vd = IPR_ZERO;
     ipr_index at, k, i;
@@ -17410,7 +17955,7 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     if (ipr_gatekeeper_gates(g, m, NULL, 1, w->gates, w->first) != IPR_OK) return g->c->err;
     r->accuracy_key = ipr_classifier_accuracy(m, ds, idx, n, w->gates, T);
     r->score = ipr__key_score(m, ds, idx, n, w->gates, T, w->p);
-    r->matched = ipr__read_signature(g, w, w->first, H, aligned);
+    r->matched = ipr__read_signature(g, w, w->first, g->d.units, aligned);
     r->text_matched = ipr__read_signature(g, w, w->first, g->text_bits, aligned);
     for (at = 0; at < t->fresh && !g->c->err; at += k) {
         k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
@@ -17419,8 +17964,8 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
             ipr_gatekeeper_gates(g, m, w->keys, k, w->gates, w->first) != IPR_OK)
             return g->c->err;
         for (i = 0; i < k; i++) {
-            w->scores[at + i] = ipr__key_score(m, ds, idx, n, w->gates + i * T * H, T, w->p);
-            w->bits[at + i] = (double)ipr__read_signature(g, w, w->first + i * H, H, aligned);
+            w->scores[at + i] = ipr__key_score(m, ds, idx, n, w->gates + i * T * all, T, w->p);
+            w->bits[at + i] = (double)ipr__read_signature(g, w, w->first + i * all, g->d.units, aligned);
             null_matched += (uint64_t)w->bits[at + i];
         }
     }
@@ -17430,8 +17975,8 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     r->function = ipr_verdict_rank(&vd, r->score, w->scores, t->fresh);
     r->signature = ipr_verdict_rank(&vd, (double)r->matched, w->bits, t->fresh);
     vd.null_matched = null_matched;
-    vd.null_of = (uint64_t)(t->fresh * H);
-    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)H);
+    vd.null_of = (uint64_t)(t->fresh * all);
+    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)all);
     for (i = 0; t->scores && i < t->fresh; i++) t->scores[i] = w->scores[i];
     for (i = 0; t->bits && i < t->fresh; i++) t->bits[i] = w->bits[i];
     return IPR_OK;
@@ -17459,7 +18004,7 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
     if (t.alpha == 0) t.alpha = 0.001;
     if (t.fresh < 1 || !(t.alpha > 0 && t.alpha < 1))
         return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1", t.fresh, t.alpha);
-    H = g->d.units;
+    H = ipr__sign_size(g);
     ipr__zero(&w, sizeof w);
     w.keys = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g)) * sizeof(ipr_real));
     w.gates = (ipr_real *)ipr__alloc(c, (size_t)(32 * g->d.steps * H) * sizeof(ipr_real));

@@ -75,27 +75,26 @@ typedef struct net {
     ipr_ctx *c;
     shape s;
     ipr_params *p;
-    ipr_rnn rnn[2];
+    ipr_rnn rnn;
     ipr_dense out;
     ipr_opt *opt;
-    ipr_real *x[2];     /* the input, and the same backwards in time for the second direction */
+    ipr_real *x;
     int32_t *label;
 } net;
 
 static void net_open(net *n, int cell, const shape *s)
 {
-    const ipr_index row = s->b * s->i;
+    ipr_rnn_desc d = IPR_ZERO;
     ipr_index k;
     n->c = open_ctx();
     n->s = *s;
     n->p = ipr_params_new(n->c);
-    n->rnn[0] = ipr_rnn_new(n->p, "forward", cell, s->i, s->h);
-    if (s->bi) n->rnn[1] = ipr_rnn_new(n->p, "backward", cell, s->i, s->h);
+    d.cell = cell; d.input = s->i; d.hidden = s->h;
+    d.bidirectional = s->bi ? IPR_BIDIR : 0;
+    n->rnn = ipr_rnn_new(n->p, "rnn", &d);
     n->out = ipr_dense_new(n->p, "out", s->bi ? 2 * s->h : s->h, s->classes, 1);
     n->opt = ipr_opt_new(n->p, NULL);
-    n->x[0] = noise(s->t * row, 9);
-    n->x[1] = noise(s->t * row, 9);
-    for (k = 0; k < s->t; k++) memcpy(n->x[1] + k * row, n->x[0] + (s->t - 1 - k) * row, (size_t)row * sizeof(ipr_real));
+    n->x = noise(s->t * s->b * s->i, 9);
     n->label = (int32_t *)malloc((size_t)(2 * s->b) * sizeof *n->label);
     if (!n->label || ipr_status(n->c)) stop(n->c);
     for (k = 0; k < 2 * s->b; k++) n->label[k] = (int32_t)(k % s->classes);
@@ -103,30 +102,23 @@ static void net_open(net *n, int cell, const shape *s)
 
 static void net_close(net *n)
 {
-    free(n->x[0]);
-    free(n->x[1]);
+    free(n->x);
     free(n->label);
     ipr_close(n->c);
 }
 
-static ipr_tensor *net_x(net *n, int direction)
+static ipr_tensor *net_x(net *n)
 {
     ipr_index d[3];
     d[0] = n->s.t; d[1] = n->s.b; d[2] = n->s.i;
-    return ipr_from(n->c, 3, d, n->x[direction]);
+    return ipr_from(n->c, 3, d, n->x);
 }
 
 static ipr_tensor *net_labels(net *n, ipr_index count) { return ipr_from_i32(n->c, 1, &count, n->label); }
 
 static ipr_tensor *net_logits(net *n)
 {
-    ipr_tensor *h[2];
-    h[0] = ipr_rnn_forward(n->c, &n->rnn[0], net_x(n, 0), NULL, 0);
-    if (n->s.bi) {
-        h[1] = ipr_rnn_forward(n->c, &n->rnn[1], net_x(n, 1), NULL, 0);
-        h[0] = ipr_concat(n->c, h, 2, 1);
-    }
-    return ipr_dense_forward(n->c, &n->out, h[0]);
+    return ipr_dense_forward(n->c, &n->out, ipr_rnn_forward(n->c, &n->rnn, net_x(n), NULL, 0));
 }
 
 static void finish_step(net *n, ipr_tensor *loss)
@@ -208,24 +200,27 @@ static ipr_real *key_noise, *key_sign;
 static void gatekeeper_step(net *n)
 {
     ipr_ctx *c = n->c;
-    const ipr_rnn *l = &n->rnn[0];
+    const ipr_rnn *l = &n->rnn;
+    ipr_gates gate = IPR_ZERO;
     ipr_rnn_in in = IPR_ZERO;
     ipr_rnn_out key = IPR_ZERO;
     ipr_tensor *first, *hbar, *hinge, *spread, *h, *loss;
     ipr_index d[3];
     d[0] = n->s.t; d[1] = KEYS; d[2] = n->s.i;
     in.x = ipr_from(c, 3, d, key_noise);
-    in.w_ih = l->w_ih;
-    in.w_hh = l->w_hh;
-    in.b_ih = l->b_ih;
-    in.b_hh = l->b_hh;
+    in.w_ih = l->at[0].w_ih;
+    in.w_hh = l->at[0].w_hh;
+    in.b_ih = l->at[0].b_ih;
+    in.b_hh = l->at[0].b_hh;
     in.want_gate_out = 1;
     (void)ipr_lstm(c, &in, &key);
     first = ipr_select(c, key.y, 0, 0);
     hbar = ipr_mean_axis(c, first, 0);
     hinge = ipr_relu(c, ipr_affine(c, ipr_mul(c, hbar, ipr_from(c, 1, &n->s.h, key_sign)), -1, 0.1));
     spread = ipr_mean(c, ipr_sqrt(c, ipr_affine(c, ipr_sum_axis(c, ipr_square(c, ipr_sub(c, first, hbar)), 0), 1.0 / (KEYS - 1), 0)));
-    h = ipr_rnn_forward(c, l, net_x(n, 0), ipr_mean_axis(c, key.gate_out, 1), 1);
+    gate.count = 1;
+    gate.at[0] = ipr_mean_axis(c, key.gate_out, 1);
+    h = ipr_rnn_forward(c, l, net_x(n), &gate, 1);
     /* the mean over 2B rows is half the sum of the two losses */
     loss = ipr_affine(c, ipr_cross_entropy(c, ipr_dense_forward(c, &n->out, h), net_labels(n, 2 * n->s.b)), 2, 0);
     loss = ipr_add(c, loss, ipr_affine(c, ipr_sum(c, hinge), 0.5, 0));
@@ -290,8 +285,8 @@ static void scheme(void)
             const double a = ipr_now(n.c);
             const clock_t cpu = clock();
             double ms;
-            if (k & 1) finish_step(&n, ipr_gatekeeper_step(g, m, &recipe, (uint64_t)(k + 4), net_x(&n, 0), net_labels(&n, n.s.b), NULL));
-            else finish_step(&n, ipr_cross_entropy(n.c, ipr_classifier_forward(m, net_x(&n, 0), NULL, 0), net_labels(&n, n.s.b)));
+            if (k & 1) finish_step(&n, ipr_gatekeeper_step(g, m, &recipe, (uint64_t)(k + 4), net_x(&n), net_labels(&n, n.s.b), NULL));
+            else finish_step(&n, ipr_cross_entropy(n.c, ipr_classifier_forward(m, net_x(&n), NULL, 0), net_labels(&n, n.s.b)));
             ms = getenv("IPR_BENCH_CPU") ? (double)(clock() - cpu) / CLOCKS_PER_SEC : ipr_now(n.c) - a;
             if (k < 0) continue;
             ratio[k / 2] = k & 1 ? ms / ratio[k / 2] : ms;

@@ -473,7 +473,7 @@ static void distributions(run *r)
     static ipr_real gate[SIDE * HIDDEN], key[8 * SIDE * SIDE];
     static ipr_real w[4 * HIDDEN * HIDDEN];
     char row[96];
-    ipr_tensor *t = r->m->rnn.w_hh;
+    ipr_tensor *t = r->m->rnn.at[0].w_hh;
     memcpy(w, ipr_read(r->l->c, t), (size_t)ipr_count(t) * sizeof w[0]);
     histogram("Fig 9", r->row, "share@weight", w, ipr_count(t), -1, 1);
     if (!r->key) return;

@@ -967,9 +967,11 @@ typedef struct { ipr_params *p; ipr_rnn rnn; ipr_dense out; ipr_opt *opt; ipr_in
 
 static int core_net_open(ipr_ctx *c, core_net *n, int cell, ipr_index t, ipr_index b, ipr_index i, ipr_index h)
 {
+    ipr_rnn_desc d = IPR_ZERO;
     n->t = t; n->b = b; n->i = i; n->h = h; n->cell = cell;
     n->p = ipr_params_new(c);
-    n->rnn = ipr_rnn_new(n->p, "rnn", cell, i, h);
+    d.cell = cell; d.input = i; d.hidden = h;
+    n->rnn = ipr_rnn_new(n->p, "rnn", &d);
     n->out = ipr_dense_new(n->p, "output", h, 4, 1);
     n->opt = n->p ? ipr_opt_new(n->p, NULL) : NULL;
     return ipr_status(c);

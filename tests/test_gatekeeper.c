@@ -199,7 +199,7 @@ static double gk_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static void gk_reference(ipr_ctx *c, const ipr_classifier *m, const ipr_gatekeeper *g, double *gate, double *first)
 {
     const int H = (int)m->desc.hidden, I = 28, T = 28, K = (int)ipr_gatekeeper_resolved(g)->keys, G = m->desc.cell == IPR_GRU ? 3 : 4;
-    const ipr_real *wi = ipr_read(c, m->rnn.w_ih), *wh = ipr_read(c, m->rnn.w_hh), *bi = ipr_read(c, m->rnn.b_ih), *bh = ipr_read(c, m->rnn.b_hh);
+    const ipr_real *wi = ipr_read(c, m->rnn.at[0].w_ih), *wh = ipr_read(c, m->rnn.at[0].w_hh), *bi = ipr_read(c, m->rnn.at[0].b_ih), *bh = ipr_read(c, m->rnn.at[0].b_hh);
     int k, t, j, i, q;
     for (i = 0; i < T * H; i++) gate[i] = 0;
     for (i = 0; i < H; i++) first[i] = 0;
@@ -258,15 +258,19 @@ TEST(gk_lengths)
     ipr_classifier *m = gk_model(c, IPR_LSTM, 9);
     ipr_index dx[3] = { 6, 2, 28 }, dg[2] = { 4, 9 }, d8[2] = { 8, 9 };
     ipr_tensor *x = ipr_new(c, 3, dx), *g4 = ipr_new(c, 2, dg), *g8 = ipr_new(c, 2, d8), *y4, *y8, *y8b;
+    ipr_gates s4 = IPR_ZERO, s8 = IPR_ZERO;
     int i;
     for (i = 0; i < 6 * 2 * 28; i++) ipr_write(c, x, 1)[i] = IPR__R((i * 37 % 100) / 100.0);
     for (i = 0; i < 4 * 9; i++) ipr_write(c, g4, 1)[i] = ipr_write(c, g8, 1)[i] = IPR__R(0.2 + (i % 7) / 10.0);
     for (i = 4 * 9; i < 8 * 9; i++) ipr_write(c, g8, 1)[i] = IPR__R(1);
-    y4 = ipr_rnn_forward(c, &m->rnn, x, g4, 0);
-    y8 = ipr_rnn_forward(c, &m->rnn, x, g8, 0);
+    s4.count = s8.count = 1;
+    s4.at[0] = g4;
+    s8.at[0] = g8;
+    y4 = ipr_rnn_forward(c, &m->rnn, x, &s4, 0);
+    y8 = ipr_rnn_forward(c, &m->rnn, x, &s8, 0);
     for (i = 0; i < 2 * 9; i++) CHECK(ipr_read(c, y4)[i] == ipr_read(c, y8)[i]);
     for (i = 6 * 9; i < 8 * 9; i++) ipr_write(c, g8, 1)[i] = IPR__R(0);     /* beyond T: not used */
-    y8b = ipr_rnn_forward(c, &m->rnn, x, g8, 0);
+    y8b = ipr_rnn_forward(c, &m->rnn, x, &s8, 0);
     for (i = 0; i < 2 * 9; i++) CHECK(ipr_read(c, y8b)[i] == ipr_read(c, y8)[i]);
     ipr_close(c);
 }
@@ -315,14 +319,15 @@ TEST(gk_dual_is_algorithm_1)
     ipr_gatekeeper *g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
     ipr_gatekeeper_recipe r = ipr_gatekeeper_recipe_of(IPR_RECIPE_PAPER);
     ipr_dataset *ds = ipr_dataset_digits(c, 3, 0, 5);
-    ipr_tensor *x, *y, *gate, *reg, *one, *logits;
+    ipr_tensor *x, *y, *reg, *one, *logits;
+    ipr_gates gate;
     double sum;
     ipr_batch(c, ds, NULL, 5, IPR_TIME_MAJOR, &x, &y);
     one = ipr_gatekeeper_step(g, m, &r, 0, x, y, &logits);
     reg = ipr_gatekeeper_embed(g, m, &r, 0, &gate);
     sum = (double)ipr_item(c, reg);
     sum += (double)ipr_item(c, ipr_cross_entropy(c, ipr_classifier_forward(m, x, NULL, 0), y));
-    sum += (double)ipr_item(c, ipr_cross_entropy(c, ipr_classifier_forward(m, x, gate, 0), y));
+    sum += (double)ipr_item(c, ipr_cross_entropy(c, ipr_classifier_forward(m, x, &gate, 0), y));
     CHECK_NEAR((double)ipr_item(c, one), sum, 1e-4);
     CHECK_EQ_I(ipr_dim(logits, 0), 5);
     CHECK_EQ_I(ipr_status(c), IPR_OK);
@@ -439,7 +444,7 @@ TEST(gk_train_verify_attack)
         ad.fraction = 0.2;
         copy = ipr_classifier_clone(m);
         CHECK_EQ_I(ipr_attack_finetune(copy, ds, NULL, 0, &ad), IPR_OK);
-        CHECK(memcmp(ipr_read(c, copy->rnn.w_ih), ipr_read(c, m->rnn.w_ih), sizeof(ipr_real) * 4 * 32 * 28) != 0);
+        CHECK(memcmp(ipr_read(c, copy->rnn.at[0].w_ih), ipr_read(c, m->rnn.at[0].w_ih), sizeof(ipr_real) * 4 * 32 * 28) != 0);
         CHECK_EQ_I(ipr_gatekeeper_gates(g, copy, NULL, 1, NULL, first2), IPR_OK);
         CHECK(ipr_gatekeeper_match(g, first2) >= 31);
         CHECK_EQ_I(ipr_attack_overwrite(copy, wrong, NULL, ds, NULL, 0, &ad), IPR_OK);
@@ -532,6 +537,298 @@ TEST(gk_tokens)
     d.token_high = 51;
     g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
     CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gates, first), IPR_E_RANGE);
+    ipr_close(c);
+}
+
+/* ---- several cells: layers, directions, one cell for both ---- */
+
+enum { GK_SHAPES = 5 };
+/* A classifier of ids 0..49 (1 the pad) or of reals, and its key. */
+static ipr_classifier *gk_many(ipr_ctx *c, int shape, int text, int cell, ipr_gatekeeper **g)
+{
+    static const int layers[GK_SHAPES] = { 1, 1, 2, 2, 2 }, bidir[GK_SHAPES] = { IPR_BIDIR, IPR_BIDIR_SHARED, 0, IPR_BIDIR, IPR_BIDIR_SHARED };
+    ipr_classifier_desc md = IPR_ZERO;
+    ipr_gatekeeper_desc d;
+    ipr_classifier *m;
+    md.cell = cell; md.input = 7; md.hidden = 9; md.classes = 3;
+    md.layers = layers[shape]; md.bidirectional = bidir[shape];
+    if (text) { md.vocabulary = 50; md.pad = 1; }
+    m = ipr_classifier_new(c, &md);
+    d = ipr_gatekeeper_desc_for(m);
+    d.steps = 6; d.keys = 2; d.signature = "x";
+    if (text) { d.token_low = 40; d.token_high = 50; }
+    *g = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    return m;
+}
+
+/* ids [T,B], row b ends with pads after 1 + (b + 2) % T of them */
+static ipr_tensor *gk_ids(ipr_ctx *c, ipr_index T, ipr_index B)
+{
+    ipr_index d[2], b, t;
+    ipr_tensor *x;
+    d[0] = T; d[1] = B;
+    x = ipr_new_i32(c, 2, d);
+    if (ipr_is_poison(x)) return x;
+    for (t = 0; t < T; t++) for (b = 0; b < B; b++)
+        ipr_write_i32(c, x, 1)[t * B + b] = (int32_t)(t > (b + 2) % T ? 1 : 2 + (7 * t + 5 * b) % 40);
+    return x;
+}
+
+/* Every gate and first state of a stack against the op called by hand. */
+TEST(gk_cells_by_hand)
+{
+    int shape, cell;
+    for (cell = IPR_LSTM; cell <= IPR_GRU; cell++) for (shape = 0; shape < GK_SHAPES; shape++) {
+        ipr_ctx *c = gk_open();
+        ipr_gatekeeper *g;
+        ipr_classifier *m = gk_many(c, shape, 0, cell, &g);
+        const int cells = m->rnn.cells, dirs = m->desc.bidirectional ? 2 : 1, two = m->desc.bidirectional == IPR_BIDIR;
+        static ipr_real gates[4 * 6 * 9], first[4 * 9];
+        ipr_tensor *x, *y[2] = { NULL, NULL };
+        ipr_index d[3] = { 6, 2, 7 }, i, j, k, t;
+        int layer, dir;
+        CHECK_EQ_I(cells, ipr_gatekeeper_resolved(g)->cells);
+        CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gates, first), IPR_OK);
+        x = ipr_new(c, 3, d);
+        for (t = 0; t < 6; t++) for (k = 0; k < 2; k++) for (i = 0; i < 7; i++)
+            ipr_write(c, x, 1)[(t * 2 + k) * 7 + i] = ipr_gatekeeper_key(g)[(k * 6 + t) * 7 + i];
+        for (layer = 0; layer < m->desc.layers; layer++) {
+            for (dir = 0; dir < dirs; dir++) {
+                const int at = two ? 2 * layer + dir : layer;
+                ipr_rnn_in in = IPR_ZERO;
+                ipr_rnn_out o;
+                in.x = x; in.w_ih = m->rnn.at[at].w_ih; in.w_hh = m->rnn.at[at].w_hh;
+                in.b_ih = m->rnn.at[at].b_ih; in.b_hh = m->rnn.at[at].b_hh;
+                in.reverse = dir; in.want_gate_out = 1;
+                CHECK_EQ_I(cell == IPR_GRU ? ipr_gru(c, &in, &o) : ipr_lstm(c, &in, &o), IPR_OK);
+                y[dir] = o.y;
+                if (dir && !two) continue;
+                for (j = 0; j < 9; j++) {
+                    const ipr_real *h = ipr_read(c, o.y) + (dir ? 5 : 0) * 18;
+                    CHECK_NEAR(first[at * 9 + j], ((double)h[j] + (double)h[9 + j]) / 2, 1e-6);
+                    for (t = 0; t < 6; t++) {
+                        const ipr_real *a = ipr_read(c, o.gate_out) + t * 18;
+                        CHECK_NEAR(gates[(at * 6 + t) * 9 + j], ((double)a[j] + (double)a[9 + j]) / 2, 1e-6);
+                    }
+                }
+            }
+            x = dirs == 2 ? ipr_concat(c, y, 2, 2) : y[0];
+        }
+        CHECK_EQ_I(ipr_status(c), IPR_OK);
+        ipr_close(c);
+    }
+}
+
+/* The dual pass over padded rows is the plain and the gated pass, and each row is the row alone, to the bit. */
+TEST(gk_cells_dual_and_pads)
+{
+    int shape;
+    for (shape = 0; shape < GK_SHAPES; shape++) {
+        ipr_ctx *c = gk_open();
+        ipr_gatekeeper *g;
+        ipr_classifier *m = gk_many(c, shape, 1, shape % 2 ? IPR_LSTM : IPR_GRU, &g);
+        ipr_tensor *x = gk_ids(c, 6, 5), *both, *plain, *keyed;
+        ipr_gates gates;
+        ipr_index b;
+        CHECK(!ipr_is_poison(ipr_gatekeeper_embed(g, m, NULL, 0, &gates)));
+        CHECK_EQ_I(gates.count, m->rnn.cells);
+        both = ipr_classifier_forward(m, x, &gates, 1);
+        plain = ipr_classifier_forward(m, x, NULL, 0);
+        keyed = ipr_classifier_forward(m, x, &gates, 0);
+        CHECK(!memcmp(ipr_read(c, both), ipr_read(c, plain), 15 * sizeof(ipr_real)));
+        CHECK(!memcmp(ipr_read(c, both) + 15, ipr_read(c, keyed), 15 * sizeof(ipr_real)));
+        CHECK(memcmp(ipr_read(c, plain), ipr_read(c, keyed), 15 * sizeof(ipr_real)) != 0);
+        for (b = 0; b < 5; b++) {
+            ipr_tensor *one = ipr_contiguous(c, ipr_slice(c, ipr_slice(c, x, 1, b, 1), 0, 0, 1 + (b + 2) % 6));
+            CHECK(!memcmp(ipr_read(c, ipr_classifier_forward(m, one, NULL, 0)), ipr_read(c, plain) + 3 * b, 3 * sizeof(ipr_real)));
+            CHECK(!memcmp(ipr_read(c, ipr_classifier_forward(m, one, &gates, 0)), ipr_read(c, keyed) + 3 * b, 3 * sizeof(ipr_real)));
+        }
+        m->desc.pads_as_coded = 1;
+        CHECK(memcmp(ipr_read(c, ipr_classifier_forward(m, x, NULL, 0)), ipr_read(c, plain), 15 * sizeof(ipr_real)) != 0);
+        CHECK_EQ_I(ipr_status(c), IPR_OK);
+        ipr_close(c);
+    }
+}
+
+#if IPR_REAL_IS_DOUBLE
+typedef struct { ipr_gatekeeper *g; ipr_classifier *m; ipr_gatekeeper_recipe r; int text; } gk_many_check;
+static ipr_tensor *gk_many_loss(ipr_ctx *c, void *user)
+{
+    gk_many_check *k = (gk_many_check *)user;
+    ipr_index d[3] = { 5, 3, 7 }, i, three = 3;
+    ipr_tensor *x = k->text ? gk_ids(c, 5, 3) : ipr_new(c, 3, d), *y = ipr_new_i32(c, 1, &three);
+    for (i = 0; !k->text && i < 105; i++) ipr_write(c, x, 1)[i] = (ipr_real)(i * 37 % 100) / 50 - 1;
+    for (i = 0; i < 3; i++) ipr_write_i32(c, y, 1)[i] = (int32_t)i;
+    return ipr_gatekeeper_step(k->g, k->m, &k->r, 3, x, y, NULL);
+}
+#endif
+
+TEST(gk_cells_gradients)
+{
+#if IPR_REAL_IS_DOUBLE
+    int shape, text;
+    for (shape = 0; shape < GK_SHAPES; shape++) for (text = 0; text < 2; text++) {
+        ipr_ctx *c = gk_open();
+        gk_many_check k;
+        k.m = gk_many(c, shape, text, shape % 2 ? IPR_LSTM : IPR_GRU, &k.g);
+        k.r = ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
+        k.r.negatives = 2;
+        k.text = text;
+        CHECK_NEAR(ipr_gradcheck(c, k.m->params, gk_many_loss, &k, 1e-6, 12), 0, 5e-6);
+        ipr_close(c);
+    }
+#else
+    SKIP("numeric gradients need IPR_REAL=double");
+#endif
+}
+
+/* Signatures, files, verification, flips and the gauge over all cells. */
+TEST(gk_cells_file_gauge_verify)
+{
+    int shape;
+    for (shape = 0; shape < GK_SHAPES; shape++) {
+        ipr_ctx *c = gk_open();
+        ipr_gatekeeper *g, *h;
+        ipr_classifier *m = gk_many(c, shape, 0, shape % 2 ? IPR_GRU : IPR_LSTM, &g), *copy;
+        const ipr_index units = m->rnn.cells * 9;
+        static ipr_real gates[4 * 6 * 9], first[4 * 9], first2[4 * 9];
+        ipr_index d[3] = { 5, 3, 7 }, i, j, at[36];
+        int8_t sign[36];
+        uint8_t flips[36];
+        ipr_gatekeeper_test t = IPR_ZERO;
+        ipr_gatekeeper_report rep;
+        ipr_tensor *x;
+        ipr_index dims[2] = { 6, 7 };
+        ipr_real items[4 * 42];
+        int32_t labels[4] = { 0, 1, 2, 0 };
+        ipr_dataset *ds;
+        for (i = 0; i < 4 * 42; i++) items[i] = (ipr_real)(i * 37 % 100) / 50 - 1;
+        ds = ipr_dataset_real(c, "four", "", 4, 2, dims, items, labels, 3, 0);
+        for (i = 0; i < m->rnn.cells; i++) {      /* the text in every cell, the ninth bit from the seed */
+            char text[4];
+            ipr_signature_text(ipr_gatekeeper_signature(g) + 9 * i, 9, text, sizeof text);
+            CHECK_STR(text, "x");
+        }
+        if (ipr_gatekeeper_save(g, "ipr_test_many.tmp") == IPR_OK) {
+            h = ipr_gatekeeper_load(c, "ipr_test_many.tmp", NULL);
+            CHECK(h && ipr_gatekeeper_resolved(h)->cells == m->rnn.cells && ipr_gatekeeper_resolved(h)->units == 9);
+            CHECK(h && !memcmp(ipr_gatekeeper_signature(g), ipr_gatekeeper_signature(h), (size_t)units));
+            ipr_gatekeeper_free(h);
+            remove("ipr_test_many.tmp");
+        }
+        ipr_clear(c);
+        CHECK_EQ_I(ipr_gatekeeper_gates(g, m, NULL, 1, gates, first), IPR_OK);
+        for (i = 0, j = 0; i < units; i++) j += (first[i] > 0) == (ipr_gatekeeper_signature(g)[i] > 0);
+        CHECK_EQ_I(ipr_gatekeeper_match(g, first), j);
+        copy = ipr_classifier_clone(m);
+        for (i = 0; i < units; i++) flips[i] = (uint8_t)(i * 5 % 3 == 1);
+        CHECK_EQ_I(ipr_attack_gauge(copy, flips), IPR_OK);
+        CHECK_EQ_I(ipr_gatekeeper_gates(g, copy, NULL, 1, NULL, first2), IPR_OK);
+        for (i = 0; i < units; i++) CHECK(first2[i] == (flips[i] ? -first[i] : first[i]));
+        x = ipr_new(c, 3, d);
+        for (i = 0; i < 105; i++) ipr_write(c, x, 1)[i] = (ipr_real)(i * 37 % 100) / 50 - 1;
+        CHECK(!memcmp(ipr_read(c, ipr_classifier_forward(m, x, NULL, 0)), ipr_read(c, ipr_classifier_forward(copy, x, NULL, 0)),
+                      9 * sizeof(ipr_real)));
+        t.fresh = 19;
+        t.alpha = 0.05;
+        if (shape == 4) {
+            CHECK_EQ_I(ipr_gauge_find(copy, m->params, at, sign), IPR_E_ARG);
+            ipr_clear(c);
+        } else {
+            CHECK_EQ_I(ipr_gauge_find(copy, m->params, at, sign), IPR_OK);
+            for (i = 0; i < units; i++) CHECK(at[i] == i % 9 && sign[i] == (flips[i] ? -1 : 1));
+            t.reference = m->params;
+        }
+        CHECK_EQ_I(ipr_gatekeeper_verify(g, shape == 4 ? m : copy, ds, NULL, 4, &t, &rep), IPR_OK);
+        CHECK_EQ_I(rep.matched, j);
+        CHECK_EQ_I(rep.signature_binomial.of, units);
+        CHECK_EQ_I(ipr_attack_flip(copy, g, 1.0 / 9, NULL), IPR_OK);
+        CHECK_EQ_I(ipr_gatekeeper_gates(g, copy, NULL, 1, NULL, first), IPR_OK);
+        for (i = 0, j = 0; i < units; i++) j += (first[i] > 0) != (first2[i] > 0);
+        CHECK_EQ_I(j, m->rnn.cells);
+        CHECK_EQ_I(ipr_status(c), IPR_OK);
+        ipr_close(c);
+    }
+}
+
+/* Every allocation of a protected step over two layers and both ways fails once. */
+TEST(gk_cells_out_of_memory)
+{
+    long k, calls = 1;
+    int st = IPR_E_NOMEM;
+    for (k = 0; k < 600 && st != IPR_OK; k++) {
+        core_heap h;
+        ipr_desc d = core_desc(&h);
+        ipr_ctx *c;
+        ipr_gatekeeper *g = NULL;
+        ipr_classifier *m = NULL;
+        ipr_index i, three = 3;
+        h.fail_at = k;
+        c = ipr_open(&d, &st);
+        if (!c) { calls++; continue; }
+        m = gk_many(c, 3, 1, IPR_LSTM, &g);
+        for (i = 0; i < 2 && m && g; i++) {
+            ipr_tensor *x = gk_ids(c, 5, 3), *y = ipr_new_i32(c, 1, &three);
+            (void)ipr_backward(c, ipr_gatekeeper_step(g, m, NULL, 0, x, y, NULL));
+            ipr_step_end(c);
+        }
+        st = ipr_status(c);
+        if (h.calls > k) CHECK_EQ_I(st, IPR_E_NOMEM);
+        if (st == IPR_OK) CHECK(m && g);
+        ipr_clear(c);
+        ipr_gatekeeper_free(g);
+        ipr_classifier_free(m);
+        ipr_close(c);
+        CHECK(h.live == 0 && h.bytes == 0);
+        calls++;
+    }
+    CHECK_EQ_I(st, IPR_OK);
+    CHECK(calls > 20);
+}
+
+TEST(gk_cells_errors)
+{
+    ipr_ctx *c = gk_open();
+    ipr_gatekeeper *g, *one;
+    ipr_classifier *m = gk_many(c, 3, 0, IPR_LSTM, &g);
+    ipr_gatekeeper_desc d = ipr_gatekeeper_desc_for(m);
+    ipr_classifier_desc md = IPR_ZERO;
+    ipr_rnn_desc rd = IPR_ZERO;
+    CHECK_EQ_I(d.cells, 4);
+    d.cells = 1; d.steps = 6;
+    one = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK_EQ_I(ipr_gatekeeper_gates(one, m, NULL, 1, NULL, NULL), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_gatekeeper_gates: the key is for 1 cells, the model has 4");
+    ipr_clear(c);
+    /* the first cell's bits do not depend on how many there are */
+    d.signature = "x";
+    one = ipr_gatekeeper_new(c, &d, gk_seed, 32);
+    CHECK(!memcmp(ipr_gatekeeper_signature(one), ipr_gatekeeper_signature(g), 9));
+    d.cells = 17;
+    CHECK(ipr_gatekeeper_new(c, &d, gk_seed, 32) == NULL);
+    ipr_clear(c);
+    CHECK(ipr_params_find(m->params, "rnn.weight_hh_l1_reverse") != NULL);
+    CHECK_EQ_I(ipr_params_count(m->params), 18);
+    rd.layers = 9; rd.bidirectional = IPR_BIDIR;
+    CHECK_EQ_I(ipr_rnn_cells(&rd), 0);
+    md.input = 3; md.hidden = 4; md.classes = 2;
+    md.layers = 17;
+    CHECK(ipr_classifier_new(c, &md) == NULL);
+    CHECK_EQ_I(ipr_status(c), IPR_E_ARG);
+    ipr_clear(c);
+    md.layers = 1;
+    md.bidirectional = 3;
+    CHECK(ipr_classifier_new(c, &md) == NULL);
+    ipr_clear(c);
+    md.bidirectional = 0;
+    md.rnn_dropout = 1;
+    CHECK(ipr_classifier_new(c, &md) == NULL);
+    ipr_clear(c);
+    md.rnn_dropout = 0;
+    md.vocabulary = 5;
+    md.pad = 5;
+    CHECK(ipr_classifier_new(c, &md) == NULL);
+    CHECK_STR(ipr_message(c), "ipr_classifier_new: padding id 5; the vocabulary has 5");
     ipr_close(c);
 }
 
@@ -676,6 +973,12 @@ static void suite_gatekeeper(void)
     RUN(gk_train_verify_attack);
     RUN(gk_kinds);
     RUN(gk_tokens);
+    RUN(gk_cells_by_hand);
+    RUN(gk_cells_dual_and_pads);
+    RUN(gk_cells_gradients);
+    RUN(gk_cells_file_gauge_verify);
+    RUN(gk_cells_out_of_memory);
+    RUN(gk_cells_errors);
     RUN(gk_embed_later_and_private);
     RUN(gk_triggers);
     RUN(gk_trigger_verdict);

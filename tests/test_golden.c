@@ -200,6 +200,48 @@ TEST(golden_gru)
     gold_end(c);
 }
 
+/* Two layers, both directions, rows of different lengths: PyTorch's packed sequences. */
+static void gold_stack(int cell, const double *gx, const double *gp, const double *gy, const double *gl, const double *y,
+                       const double *last, const double *dx, const double *dp)
+{
+    ipr_ctx *c = ipr_open(NULL, NULL);
+    ipr_params *p = ipr_params_new(c);
+    ipr_rnn_desc d = IPR_ZERO;
+    ipr_rnn_call in = IPR_ZERO;
+    ipr_rnn_result out;
+    ipr_rnn r;
+    ipr_index k, at = 0, n;
+    int i;
+    d.cell = cell; d.input = g_stack_I; d.hidden = g_stack_H; d.layers = 2; d.bidirectional = IPR_BIDIR;
+    r = ipr_rnn_new(p, "rnn", &d);
+    CHECK_EQ_I(r.cells, 4);
+    for (i = 0; i < ipr_params_count(p); i++) {
+        ipr_tensor *t = ipr_params_at(p, i);
+        for (k = 0; k < ipr_count(t); k++) ipr_write(c, t, 1)[k] = (ipr_real)gp[at++];
+    }
+    in.x = gold_tensor(c, gx, 3, g_stack_T, g_stack_B, g_stack_I, 1);
+    in.lengths = gold_ids(c, g_stack_lengths, g_stack_B, 0);
+    in.want_y = 1;
+    CHECK_EQ_I(ipr_rnn_apply(c, &r, &in, &out), IPR_OK);
+    n = g_stack_T * g_stack_B * 2 * g_stack_H;
+    gold_near(ipr_read(c, ipr_contiguous(c, out.y)), y, (int)n, GOLD_TOL, "stack y", __LINE__);
+    gold_near(ipr_read(c, ipr_contiguous(c, out.last)), last, g_stack_B * 2 * g_stack_H, GOLD_TOL, "stack last", __LINE__);
+    CHECK_EQ_I(ipr_backward(c, ipr_add(c, gold_dot(c, out.y, gy), gold_dot(c, out.last, gl))), IPR_OK);
+    gold_near(ipr_grad(c, in.x), dx, g_stack_T * g_stack_B * g_stack_I, GOLD_TOL, "stack d_x", __LINE__);
+    for (i = 0, at = 0; i < ipr_params_count(p); at += ipr_count(ipr_params_at(p, i)), i++)
+        gold_near(ipr_grad(c, ipr_params_at(p, i)), dp + at, (int)ipr_count(ipr_params_at(p, i)), GOLD_TOL * 3,
+                  ipr_params_name(p, i), __LINE__);
+    gold_end(c);
+}
+
+TEST(golden_stack)
+{
+    gold_stack(IPR_LSTM, g_stack_lstm_x, g_stack_lstm_p, g_stack_lstm_gy, g_stack_lstm_gl, g_stack_lstm_y, g_stack_lstm_last,
+               g_stack_lstm_d_x, g_stack_lstm_d_p);
+    gold_stack(IPR_GRU, g_stack_gru_x, g_stack_gru_p, g_stack_gru_gy, g_stack_gru_gl, g_stack_gru_y, g_stack_gru_last,
+               g_stack_gru_d_x, g_stack_gru_d_p);
+}
+
 /* ---- Gatekeeper: gates, signature loss and every gradient of the published cell loop ---- */
 
 typedef struct gold_gate {
@@ -417,12 +459,17 @@ TEST(golden_training_run)
 {
     ipr_ctx *c = ipr_open(NULL, NULL);
     ipr_params *p = ipr_params_new(c);
-    ipr_rnn r = ipr_rnn_new(p, "rnn", IPR_LSTM, 8, 16);
-    ipr_dense d = ipr_dense_new(p, "output", 16, 4, 1);
+    ipr_rnn_desc rd = IPR_ZERO;
+    ipr_rnn r;
+    ipr_dense d;
     ipr_opt_desc od = IPR_ZERO;
     ipr_opt *o;
     ipr_real loss[5];
     int k;
+    rd.input = 8;
+    rd.hidden = 16;
+    r = ipr_rnn_new(p, "rnn", &rd);
+    d = ipr_dense_new(p, "output", 16, 4, 1);
     gold_set(c, p, "rnn.weight_ih_l0", g_run_p_w_ih);
     gold_set(c, p, "rnn.weight_hh_l0", g_run_p_w_hh);
     gold_set(c, p, "rnn.bias_ih_l0", g_run_p_b_ih);
@@ -441,10 +488,10 @@ TEST(golden_training_run)
     }
     GOLD(loss, run_loss);
     /* Adam divides by the gradient's size: where a gradient is all but zero its rounding error counts in full */
-    GOLD_SLACK(ipr_read(c, r.w_ih), run_q_w_ih, 100);
-    GOLD_SLACK(ipr_read(c, r.w_hh), run_q_w_hh, 100);
-    GOLD_SLACK(ipr_read(c, r.b_ih), run_q_b_ih, 100);
-    GOLD_SLACK(ipr_read(c, r.b_hh), run_q_b_hh, 100);
+    GOLD_SLACK(ipr_read(c, r.at[0].w_ih), run_q_w_ih, 100);
+    GOLD_SLACK(ipr_read(c, r.at[0].w_hh), run_q_w_hh, 100);
+    GOLD_SLACK(ipr_read(c, r.at[0].b_ih), run_q_b_ih, 100);
+    GOLD_SLACK(ipr_read(c, r.at[0].b_hh), run_q_b_hh, 100);
     GOLD_SLACK(ipr_read(c, d.weight), run_q_w, 100);
     GOLD_SLACK(ipr_read(c, d.bias), run_q_b, 100);
     gold_end(c);
@@ -460,6 +507,7 @@ static void suite_golden(void)
 #ifndef IPR_NO_RNN
     RUN(golden_lstm);
     RUN(golden_gru);
+    RUN(golden_stack);
     RUN(golden_gate_lstm_long);
     RUN(golden_gate_lstm_short);
     RUN(golden_gate_gru_long);

@@ -1,7 +1,7 @@
 /* LSTM and GRU against a scalar reference in double; gradients against differences. */
 
 typedef struct rnn__case {
-    int gru, dual, h0, bias, gate, gate_out, no_y;
+    int gru, dual, h0, bias, gate, gate_out, no_y, lengths, reverse;
     ipr_index T, Bx, I, H, Tk, gate_from;
 } rnn__case;
 
@@ -75,9 +75,23 @@ static ipr_params *rnn__params(ipr_ctx *c, const rnn__case *k, ipr_tensor **t)
     return p;
 }
 
+/* Steps of row b of x. */
+static ipr_index rnn__length(const rnn__case *k, ipr_index b)
+{
+    ipr_rng r = ipr_rng_make(29, (uint32_t)k->T, (uint32_t)b);
+    return k->lengths ? 1 + (ipr_index)ipr_rng_below(&r, (uint32_t)k->T) : k->T;
+}
+
 static int rnn__run(ipr_ctx *c, const rnn__case *k, ipr_tensor *const *t, ipr_rnn_out *o)
 {
     ipr_rnn_in in = IPR_ZERO;
+    ipr_index b;
+    if (k->lengths) {
+        ipr_tensor *len = ipr_new_i32(c, 1, &k->Bx);
+        for (b = 0; b < k->Bx; b++) ipr_write_i32(c, len, 1)[b] = (int32_t)rnn__length(k, b);
+        in.lengths = len;
+    }
+    in.reverse = k->reverse;
     in.x = t[0]; in.h0 = t[1]; in.c0 = t[2]; in.w_ih = t[3]; in.w_hh = t[4]; in.b_ih = t[5]; in.b_hh = t[6]; in.gate = t[7];
     in.gate_from = k->gate_from;
     in.dual = k->dual;
@@ -120,6 +134,8 @@ static rnn__case rnn__sample(ipr_rng *r, ipr_index max_h)
     k.gate_out = (int)ipr_rng_below(r, 2);
     k.no_y = ipr_rng_below(r, 4) == 0;
     k.gate_from = k.gate ? (ipr_index)ipr_rng_below(r, (uint32_t)k.Bx + 1) : 0;
+    k.lengths = ipr_rng_below(r, 2) != 0;
+    k.reverse = ipr_rng_below(r, 3) == 0;
     return k;
 }
 
@@ -132,18 +148,25 @@ static void rnn__check_forward(ipr_ctx *c, const rnn__case *k, ipr_tensor *const
     double h[RNN_MAX_H], s[RNN_MAX_H], y[RNN_MAX_H], f[RNN_MAX_H];
     ipr_index b, i, j;
     for (b = 0; b < B; b++) {
+        const ipr_index n = rnn__length(k, b % k->Bx);
         for (j = 0; j < H; j++) {
             h[j] = t[1] ? (double)ipr__rd(t[1])[b * H + j] : 0;
             s[j] = t[2] ? (double)ipr__rd(t[2])[b * H + j] : 0;
         }
-        for (i = 0; i < k->T; i++) {
+        for (i = 0; i < n; i++) {
+            const ipr_index own = k->reverse ? n - 1 - i : i;
             const ipr_real *gk = t[7] && b >= from && i < k->Tk ? ipr__rd(t[7]) + i * H : NULL;
-            rnn__ref_step(k, t, ipr__rd(t[0]) + (i * k->Bx + b % k->Bx) * k->I, gk, h, s, y, f);
+            rnn__ref_step(k, t, ipr__rd(t[0]) + (own * k->Bx + b % k->Bx) * k->I, gk, h, s, y, f);
             for (j = 0; j < H; j++) {
-                if (o->y) CHECK_NEAR(ipr_read(c, o->y)[(i * B + b) * H + j], y[j], tol);
+                if (o->y) CHECK_NEAR(ipr_read(c, o->y)[(own * B + b) * H + j], y[j], tol);
                 if (o->gate_out) CHECK_NEAR(ipr_read(c, o->gate_out)[(i * B + b) * H + j], f[j], tol);
             }
         }
+        for (i = n; i < k->T; i++)
+            for (j = 0; j < H; j++) {
+                if (o->y) CHECK(ipr_read(c, o->y)[(i * B + b) * H + j] == 0);
+                if (o->gate_out) CHECK(ipr_read(c, o->gate_out)[(i * B + b) * H + j] == 0);
+            }
         for (j = 0; j < H; j++) {
             CHECK_NEAR(ipr_read(c, o->h_n)[b * H + j], h[j], tol);
             if (!k->gru) CHECK_NEAR(ipr_read(c, o->c_n)[b * H + j], s[j], tol);
@@ -179,7 +202,7 @@ TEST(rnn_forward_chunks)
     rnn__case k = IPR_ZERO;
     int record;
     k.T = 9; k.Bx = 40; k.I = 5; k.H = 67; k.bias = 1;
-    for (k.gru = 0; k.gru < 2; k.gru++) for (record = 0; record < 2; record++) {
+    for (k.gru = 0; k.gru < 2; k.gru++) for (k.lengths = 0; k.lengths < 2; k.lengths++) for (record = 0; record < 2; record++) {
         ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
         ipr_tensor *t[RNN_NP];
         ipr_rnn_out o;
@@ -251,7 +274,7 @@ TEST(rnn_gradients_chunks)
     rnn__case k = IPR_ZERO;
     k.T = 7; k.Bx = 75; k.I = 3; k.H = 5; k.Tk = 5;
     k.h0 = k.bias = k.gate = k.gate_out = 1;
-    for (k.gru = 0; k.gru < 2; k.gru++) for (k.dual = 0; k.dual < 2; k.dual++) {
+    for (k.gru = 0; k.gru < 2; k.gru++) for (k.dual = 0; k.dual < 2; k.dual++) for (k.lengths = 0; k.lengths < 2; k.lengths++) {
         rnn__loss_arg a;
         ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
         ipr_tensor *t[RNN_NP];
@@ -331,7 +354,7 @@ TEST(rnn_threads)
         rnn__case k = rnn__sample(&r, 40);
         ipr_index m1 = 0, m;
         if (q % 2) k.Bx = 17 + 13 * q;
-        if (q % 2) k.T = 3;
+        if (q % 2) k.T = 3 + 2 * (q % 5);
         for (threads = 1; threads <= 4; threads++) {
             ipr_desc d = IPR_ZERO;
             ipr_ctx *c;
@@ -422,6 +445,85 @@ TEST(rnn_pool)
 }
 #endif
 
+/* A row that is padded, among others in any order, gives the bits of the row alone; and a batch of one its gradients. */
+TEST(rnn_padding)
+{
+    int q;
+    ipr_rng r = ipr_rng_make(8, 1, 1);
+    for (q = 0; q < 60; q++) {
+        rnn__case k = rnn__sample(&r, 40), one;
+        ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+        ipr_tensor *t[RNN_NP], *u[RNN_NP], *v[RNN_NP];
+        ipr_index b, i, halves;
+        ipr_params *p;
+        ipr_rnn_out o, a;
+        k.lengths = 1;
+        if (q % 3 == 0) { k.T = 300 + 7 * q; k.Bx = 1 + q % 2; }
+        halves = k.dual ? 2 : 1;
+        if (k.gate_from && !k.dual) k.gate_from = 0;     /* the row alone: gated or not */
+        if (k.dual) k.gate_from = k.Bx;
+        p = rnn__params(c, &k, t);
+        CHECK_EQ_I(rnn__run(c, &k, t, &o), IPR_OK);
+        for (b = 0; b < k.Bx; b++) {
+            const ipr_index n = rnn__length(&k, b), H = k.H, B = k.Bx * halves;
+            int half, part;
+            one = k;
+            one.Bx = 1;
+            one.lengths = 0;
+            one.T = n;
+            if (k.dual) one.gate_from = 1;
+            for (part = 0; part < RNN_NP; part++) u[part] = t[part];
+            u[0] = ipr_slice(c, ipr_slice(c, t[0], 0, 0, n), 1, b, 1);
+            for (part = 1; part < 3; part++) if (t[part]) {
+                ipr_tensor *two[2];
+                two[0] = ipr_slice(c, t[part], 0, b, 1);
+                two[1] = k.dual ? ipr_slice(c, t[part], 0, b + k.Bx, 1) : NULL;
+                u[part] = k.dual ? ipr_concat(c, two, 2, 0) : two[0];
+            }
+            (void)rnn__run(c, &one, u, &a);
+            if (!CHECK_EQ_I(ipr_status(c), IPR_OK)) printf("  %s\n", ipr_message(c));
+            for (half = 0; half < halves; half++) {
+                const ipr_index row = b + half * k.Bx;
+                CHECK(!memcmp(ipr_read(c, o.h_n) + row * H, ipr_read(c, a.h_n) + half * H, (size_t)H * sizeof(ipr_real)));
+                if (!k.gru) CHECK(!memcmp(ipr_read(c, o.c_n) + row * H, ipr_read(c, a.c_n) + half * H, (size_t)H * sizeof(ipr_real)));
+                for (i = 0; o.y && i < n; i++)
+                    CHECK(!memcmp(ipr_read(c, o.y) + (i * B + row) * H, ipr_read(c, a.y) + (i * halves + half) * H, (size_t)H * sizeof(ipr_real)));
+                for (i = 0; o.gate_out && i < n; i++)
+                    CHECK(!memcmp(ipr_read(c, o.gate_out) + (i * B + row) * H, ipr_read(c, a.gate_out) + (i * halves + half) * H,
+                                  (size_t)H * sizeof(ipr_real)));
+            }
+        }
+        if (k.Bx == 1) {     /* gradients of x, the states, weights and gate; padding holds infinities */
+            const ipr_index n = rnn__length(&k, 0);
+            ipr_tensor *l[2];
+            int part, pass;
+            for (part = 0; part < RNN_NP; part++) u[part] = v[part] = t[part];
+            for (i = n * k.I; i < k.T * k.I; i++) ipr__wr(t[0])[i] = (ipr_real)1 / (ipr_real)1e-30 * (ipr_real)1e30;
+            v[0] = ipr_slice(c, t[0], 0, 0, n);
+            for (pass = 0; pass < 2; pass++) {
+                rnn__case one_case = k;
+                if (pass) { one_case.lengths = 0; one_case.T = n; }
+                ipr_params_zero_grad(p);
+                ipr_step_end(c);
+                if (pass) v[0] = ipr_slice(c, t[0], 0, 0, n);
+                (void)rnn__run(c, &one_case, pass ? v : u, &a);
+                l[0] = ipr_sum(c, ipr_square(c, a.h_n));
+                if (a.y) l[0] = ipr_add(c, l[0], ipr_sum(c, ipr_slice(c, a.y, 0, 0, n)));
+                if (a.gate_out) l[0] = ipr_add(c, l[0], ipr_sum(c, ipr_slice(c, a.gate_out, 0, 0, n)));
+                CHECK_EQ_I(ipr_backward(c, l[0]), IPR_OK);
+                for (part = 0, i = 0; part < RNN_NP; part++) if (t[part] && ipr_grad(c, t[part])) {
+                    ipr_index m = ipr_count(t[part]);
+                    if (pass) CHECK(!memcmp(rnn__g1 + i, ipr_grad(c, t[part]), (size_t)m * sizeof(ipr_real)));
+                    else ipr__copy(rnn__g1 + i, ipr_grad(c, t[part]), (size_t)m * sizeof(ipr_real));
+                    i += m;
+                }
+            }
+        }
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+}
+
 /* After the first step of a shape nothing is allocated. */
 TEST(rnn_no_allocations)
 {
@@ -433,6 +535,12 @@ TEST(rnn_no_allocations)
     int i;
     k.T = 6; k.Bx = 37; k.I = 11; k.H = 33; k.Tk = 4; k.dual = k.gate = k.bias = k.gate_out = 1;
     p = rnn__params(c, &k, t);
+    for (i = 0; i < 5; i++) {
+        (void)rnn__grads(c, &k, t, 31, rnn__g1);
+        if (i == 2) allocs = ipr_stats_get(c).allocs;
+    }
+    CHECK_EQ_I(ipr_stats_get(c).allocs, allocs);
+    k.lengths = k.reverse = 1;
     for (i = 0; i < 5; i++) {
         (void)rnn__grads(c, &k, t, 31, rnn__g1);
         if (i == 2) allocs = ipr_stats_get(c).allocs;
@@ -476,6 +584,39 @@ TEST(rnn_errors)
     rnn__expect_error(2, 2, 10, 1, IPR_E_ARG, "ipr_gru: c0 is given; a GRU has no cell state, pass NULL");
 }
 
+TEST(rnn_length_errors)
+{
+    rnn__case k = IPR_ZERO;
+    ipr_ctx *c = rnn__open(IPR_ISA_AUTO, 1);
+    ipr_tensor *t[RNN_NP];
+    ipr_rnn_in in = IPR_ZERO;
+    ipr_rnn_out o;
+    int32_t len[3] = { 3, 4, 1 };
+    ipr_index three = 3, two = 2;
+    k.T = 3; k.Bx = 2; k.I = 5; k.H = 4;
+    (void)rnn__params(c, &k, t);
+    in.x = t[0]; in.w_ih = t[3]; in.w_hh = t[4];
+    in.lengths = ipr_from_i32(c, 1, &three, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_SHAPE);
+    CHECK_STR(ipr_message(c), "ipr_lstm: lengths is 3, expected 2, one for each row of x");
+    CHECK(ipr_is_poison(o.h_n));
+    ipr_clear(c);
+    in.lengths = ipr_from_i32(c, 1, &two, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_RANGE);
+    CHECK_STR(ipr_message(c), "ipr_lstm: length 4 of row 1; 1..3 steps");
+    ipr_clear(c);
+    len[1] = 0;
+    in.lengths = ipr_from_i32(c, 1, &two, len);
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_E_RANGE);
+    ipr_clear(c);
+    in.lengths = t[3];
+    CHECK(ipr_lstm(c, &in, &o) != IPR_OK && strstr(ipr_message(c), "lengths") != NULL);
+    ipr_clear(c);
+    in.lengths = NULL;
+    CHECK_EQ_I(ipr_lstm(c, &in, &o), IPR_OK);
+    ipr_close(c);
+}
+
 /* Inputs may be strided views; their gradients arrive through the copy. */
 TEST(rnn_views)
 {
@@ -512,6 +653,8 @@ static void suite_rnn(void)
     RUN(rnn_pool);
 #endif
     RUN(rnn_no_allocations);
+    RUN(rnn_padding);
     RUN(rnn_errors);
+    RUN(rnn_length_errors);
     RUN(rnn_views);
 }

@@ -310,5 +310,29 @@ emit('run_loss', np.array(losses))
 for n, p in names:
     emit('run_q_' + n, p)
 
+# ---- stacked, bidirectional, rows of different lengths ------------------------------------------------
+SI, SH, SB, ST, LENGTHS = 3, 4, 3, 5, [3, 5, 2]
+size('stack_T', ST), size('stack_B', SB), size('stack_I', SI), size('stack_H', SH)
+emit('stack_lengths', np.array(LENGTHS))
+for kind in ('lstm', 'gru'):
+    note('%s, 2 layers, bidirectional, packed: x [%d,%d,%d], lengths %s; y [T,B,2H], last [B,2H] of the top layer;\n'
+         '   parameters and d_ gradients one after the other in the order of state_dict' % (kind.upper(), ST, SB, SI, LENGTHS))
+    m = (nn.LSTM if kind == 'lstm' else nn.GRU)(SI, SH, num_layers=2, bidirectional=True).double()
+    with torch.no_grad():
+        for p in m.parameters():
+            p.copy_(draw(*p.shape, scale=0.4))
+    x, gy, gl = leaf(ST, SB, SI), draw(ST, SB, 2 * SH), draw(SB, 2 * SH)
+    pk = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(LENGTHS), enforce_sorted=False)
+    y, h = m(pk)
+    y, _ = nn.utils.rnn.pad_packed_sequence(y, total_length=ST)
+    h = h[0] if kind == 'lstm' else h
+    last = torch.cat([h[2], h[3]], 1)
+    ((y * gy).sum() + (last * gl).sum()).backward()
+    k = 'stack_%s_' % kind
+    emit(k + 'x', x), emit(k + 'gy', gy), emit(k + 'gl', gl), emit(k + 'y', y), emit(k + 'last', last)
+    emit(k + 'd_x', x.grad)
+    emit(k + 'p', torch.cat([p.reshape(-1) for _, p in m.named_parameters()]))
+    emit(k + 'd_p', torch.cat([p.grad.reshape(-1) for _, p in m.named_parameters()]))
+
 sys.stdout.write('/* Made by make_golden.py with PyTorch %s; do not edit. */\n' % torch.__version__.split('a')[0])
 sys.stdout.write('\n'.join(OUT) + '\n')
