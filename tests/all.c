@@ -22,6 +22,7 @@
 #include "test_text.c"
 #include "test_train.c"
 #include "test_gatekeeper.c"
+#include "test_triggers.c"
 
 int main(int argc, char **argv)
 {
@@ -38,5 +39,6 @@ int main(int argc, char **argv)
     SUITE(text);
     SUITE(train);
     SUITE(gatekeeper);
+    SUITE(triggers);
     return ipr_test_main_summary();
 }
