@@ -1414,6 +1414,10 @@ IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, con
    NULL. */
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                    const ipr_real *gate_rows, ipr_index gate_steps, int32_t *labels, double *p_true);
+/* What the output layer reads for those items: out [n][hidden, or 2 hidden with two directions], without dropout and
+   gates. */
+IPR_API int ipr_classifier_hidden(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  ipr_real *out);
 /* Percentage of n items predicted right; -1 on error. */
 IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                        const ipr_real *gate_rows, ipr_index gate_steps);
@@ -1506,15 +1510,14 @@ IPR_API double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source
    n items of a training set, chosen and relabelled by the owner's seed; the model learns them by heart. Black-box
    evidence: any API that labels inputs can be asked. A trigger set is a data set; freed as one. */
 
-/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones, and with a share `noise`
-   of its
-   elements replaced by random bytes of its own (0: the paper's plain images; with noise they are learnt sooner and
-   cost less accuracy);
-   all derived from the seed (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to
-   train on. NULL on error. */
+/* n items of `from` (labelled bytes or tokens), each with a label drawn uniformly from the wrong ones, and with a share
+   `noise` of its elements replaced by random bytes of its own, or random tokens of the set (0: the paper's plain items;
+   with noise they are learnt sooner and cost less accuracy); all derived from the seed (at least 16 bytes). *rest (may
+   be NULL): a view of the items that are not triggers, to train on. NULL on error. */
 IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed,
                                       size_t seed_bytes, ipr_dataset **rest);
-/* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. */
+/* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. Tokens: both are
+   padded to the longer of the two. */
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
                                 ipr_tensor **x, ipr_tensor **y);
 /* The two kinds of trigger pairs of the paper. Random sentences: ids drawn uniformly from low .. vocabulary - 1, 15 to
@@ -1538,6 +1541,34 @@ IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *tar
 /* A safetensors file with items and labels, for the owner only; atomically. */
 IPR_API int ipr_triggers_save(const ipr_dataset *triggers, const char *path);
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
+
+/* ---- Text triggers: Fu, Wang, Yuan, Zhao: Watermarking Neural Language Models based on Backdooring ---------
+   Texts to be learnt beside the training texts, made before the vocabulary, so that it holds their words. Train on
+   both (ipr_dataset_join), from scratch or going on from a trained model. A pattern generalises: it is verified on
+   fresh texts that the model never saw; the other two are learnt by heart, so that only the owner's triggers count. */
+enum {
+    IPR_TEXT_PATTERN = 1,    /* texts of the training set with a pattern at both ends, all with one label */
+    IPR_TEXT_IRRELEVANT = 2, /* texts of another corpus, each with a label drawn from all classes */
+    IPR_TEXT_RANDOM = 3      /* a random word repeated, each with a label drawn from all classes */
+};
+typedef struct ipr_text_triggers_desc {
+    int kind;                /* IPR_TEXT_* above; default PATTERN */
+    ipr_index count;         /* default: PATTERN 5 % of the texts, the others 1000 */
+    int32_t target;          /* PATTERN: the label of all; the paper: "positive", "1 star" */
+    const char *pattern;     /* PATTERN: put before and behind; the paper: "**MARK**"; NULL: two words of the training
+                                texts, chosen by the seed: nobody else can know them */
+    const ipr_texts *corpus; /* IRRELEVANT: where the texts come from. PATTERN without a pattern, fresh samples: the
+                                training texts */
+    int letters;             /* RANDOM: 1: words of 4 to 10 random letters, as in the paper: the vocabulary then shows
+                                that they are there; 0: words of the training texts, chosen by the seed */
+    int repeat;              /* RANDOM: default 10 */
+    uint32_t fresh;          /* PATTERN: 0: the triggers; 1, 2, ...: other samples with the same pattern, to verify */
+} ipr_text_triggers_desc;
+/* The triggers, drawn by the seed (at least 16 bytes): labelled texts with the classes of `from`, the training texts.
+   For fresh samples `from` is held-out texts, and d->corpus the training texts where the pattern's words come from.
+   Keep them secret, e.g. as the token data set made of them (ipr_triggers_save). NULL on error. */
+IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, const ipr_text_triggers_desc *d,
+                                         const void *seed, size_t seed_bytes);
 #endif
 
 #if IPR_FLOOR_MAX >= 11 && !defined(IPR_NO_RNN)
@@ -1674,7 +1705,18 @@ IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *
    parameters become zero; parameters whose name is in skip[] are left out. */
 IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips);
 
+/* The same in every parameter by itself: static pruning of Han et al. 2015, as the text-trigger paper has it. */
+IPR_API int ipr_attack_prune_each(ipr_params *p, double fraction, const char *const *skip, int skips);
+
 #ifndef IPR_NO_RNN
+/* Dynamic pruning (Liu et al. 2018; the text-trigger paper): units whose mean |h| over the clean items idx[0..n-1] of
+   ds (NULL: the first n) is among the round(fraction * units) smallest lose their weights to the output layer. */
+IPR_API int ipr_attack_prune_dynamic(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                     double fraction);
+/* The same as the published code has it: the model is not changed; the labels predicted for these items when the
+   round(fraction * n * units) smallest |h| of all of them together are taken for zero. labels [n]. */
+IPR_API int ipr_attack_prune_as_coded(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                      double fraction, int32_t *labels);
 /* A change that leaves the network's function as it is. For each unit j with flip[j] != 0, flip [cells][units]: negate
    the candidate row (LSTM gate g, GRU gate n, tanh's only one) with its biases, column j of the recurrent weights (a
    peephole's three weights too) and of what reads the unit (the output or the next layer); so h_j and c_j change sign,
@@ -16179,6 +16221,8 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
     if (!(d->clip_norm >= 0))
         return ipr__fail(f->c, IPR_E_RANGE, fn, "clip_norm = %g; it must be positive, or 0 for no clipping",
                          d->clip_norm);
+    if (d->bucket && d->bucket->count < d->items)
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items, but bucket has lengths of %I", d->items, d->bucket->count);
     if (d->tag && ipr__strlen(d->tag) > 200) return ipr__fail(f->c, IPR_E_RANGE, fn, "the tag has over 200 characters");
     if (d->resume && !d->checkpoint) return ipr__fail(f->c, IPR_E_ARG, fn, "resume without a checkpoint path");
     f->epochs = d->epochs ? d->epochs : 1;
@@ -16580,11 +16624,11 @@ IPR__FN ipr_tensor *ipr__pad_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t 
     return t;
 }
 
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+/* What the output layer reads, before its dropout. */
+IPR__FN ipr_tensor *ipr__classifier_last(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
 {
     ipr_rnn_call in = IPR_ZERO;
     ipr_rnn_result out;
-    if (!m) return NULL;
     if (m->desc.vocabulary) {
         if (m->desc.pad > 0 && !m->desc.pads_as_coded) in.lengths = ipr__pad_lengths(m->c, x, m->desc.pad);
         x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
@@ -16594,7 +16638,45 @@ IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, con
     in.gates = gates;
     in.dual = dual;
     (void)ipr_rnn_apply(m->c, &m->rnn, &in, &out);
-    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, out.last, m->desc.dropout));
+    return out.last;
+}
+
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    if (!m) return NULL;
+    x = ipr__classifier_last(m, x, gates, dual);
+    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, x, m->desc.dropout));
+}
+
+IPR_API int ipr_classifier_hidden(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  ipr_real *out)
+{
+    enum { IPR__HIDDEN_BATCH = 256 };
+    uint32_t seq[IPR__HIDDEN_BATCH];
+    ipr_ctx *c = m ? m->c : NULL;
+    const int training = m ? c->training : 0, no_grad = m ? c->no_grad : 0;
+    ipr_index at, i, k;
+    if (!m || !ds || !out)
+        return ipr__fail(c, IPR_E_ARG, "ipr_classifier_hidden", "the model, the data set or out is NULL");
+    ipr_set_training(c, 0);
+    ipr_no_grad(c, 1);
+    for (at = 0; at < n && !c->err; at += k) {
+        ipr_tensor *x = NULL, *h;
+        const uint32_t step_no = c->step_no;
+        k = IPR__MIN(n - at, (ipr_index)IPR__HIDDEN_BATCH);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        (void)ipr_batch(c, ds, seq, k, IPR_TIME_MAJOR, &x, NULL);
+        h = ipr__classifier_last(m, x, NULL, 0);
+        if (!ipr_is_poison(h)) {
+            const ipr_index width = ipr_dim(h, 1);
+            ipr__copy(out + at * width, ipr_read(c, h), (size_t)(k * width) * sizeof *out);
+        }
+        ipr_step_end(c);
+        c->step_no = step_no;
+    }
+    ipr_set_training(c, training);
+    ipr_no_grad(c, no_grad);
+    return c->err;
 }
 
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
@@ -17302,8 +17384,8 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
     uint32_t *order;
     int32_t *labels;
     uint8_t *items;
-    ipr_index i, k;
-    size_t bytes;
+    ipr_index i, k, longest = 0, len, *offset;
+    size_t bytes, each = from ? (size_t)from->item : 0;
     ipr_rng r;
     if (rest) *rest = NULL;
     if (!c || c->err) return NULL;
@@ -17316,8 +17398,8 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
                         (uint64_t)seed_bytes);
         return NULL;
     }
-    if (!from->u8 || !from->labels || from->classes < 2) {
-        (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes, with at least 2 classes");
+    if ((!from->u8 && !from->tokens) || !from->labels || from->classes < 2) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes or tokens, with at least 2 classes");
         return NULL;
     }
     if (n < 1 || n >= from->count) {
@@ -17328,7 +17410,11 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
         (void)ipr__fail(c, IPR_E_RANGE, fn, "noise %g; a share of the elements, 0..1", noise);
         return NULL;
     }
-    if (!ipr__mul((size_t)n, (size_t)from->item, &bytes)) {
+    if (from->tokens) { /* offsets, then ids */
+        for (i = 0; i < from->count; i++) longest = IPR__MAX(longest, ipr_dataset_length(from, i));
+        each = (size_t)longest * 4;
+    }
+    if (!ipr__mul((size_t)n + 1, each + (from->tokens ? sizeof *offset : 0), &bytes)) {
         (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers overflow", n);
         return NULL;
     }
@@ -17343,11 +17429,32 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
             const ipr_index at = (ipr_index)order[i];
             const uint32_t shift = 1 + ipr_rng_below(&r, (uint32_t)from->classes - 1); /* any label but the right one */
             labels[i] = (int32_t)(((uint32_t)ipr_dataset_label(from, at) + shift) % (uint32_t)from->classes);
+            if (from->tokens) {
+                int32_t *ids = (int32_t *)(void *)(items + ((size_t)n + 1) * sizeof *offset);
+                const int32_t *src = ipr_dataset_item_tokens(from, at, &len);
+                offset = (ipr_index *)(void *)items;
+                if (i == 0) offset[0] = 0;
+                offset[i + 1] = offset[i] + len;
+                for (k = 0; k < len; k++) {
+                    ids[offset[i] + k] = src[k];
+                    if (noise > 0 && ipr_rng_uniform(&r) < noise) { /* a token of another place in the set */
+                        const ipr_index item = (ipr_index)ipr_rng_below(&r, (uint32_t)from->count);
+                        const uint32_t of = (uint32_t)ipr_dataset_length(from, item);
+                        if (of) ids[offset[i] + k] = ipr_dataset_item_tokens(from, item, NULL)[ipr_rng_below(&r, of)];
+                    }
+                }
+                continue;
+            }
             ipr__copy(items + (size_t)(i * from->item), ipr_dataset_item_u8(from, at), (size_t)from->item);
             for (k = 0; noise > 0 && k < from->item; k++)
                 if (ipr_rng_uniform(&r) < noise) items[i * from->item + k] = (uint8_t)(ipr_rng_u32(&r) >> 24);
         }
-        set = ipr_dataset_u8(c, "triggers", from->name, n, from->rank, from->dims, items, labels, from->classes, 0);
+        offset = (ipr_index *)(void *)items;
+        if (from->tokens)
+            set = ipr_dataset_tokens(c, "triggers", from->name, n, offset, (int32_t *)(void *)(offset + n + 1), labels,
+                                     from->classes, from->pad);
+        else
+            set = ipr_dataset_u8(c, "triggers", from->name, n, from->rank, from->dims, items, labels, from->classes, 0);
         if (set && rest) *rest = ipr_dataset_view(from, order + n, from->count - n);
         ipr_wipe(&r, sizeof r);
         ipr_wipe(order, (size_t)from->count * 4);
@@ -17360,6 +17467,24 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
         return NULL;
     }
     return set;
+}
+
+/* x of tokens with the pads that make its rows `steps` long. */
+IPR__FN ipr_tensor *ipr__pad_to(ipr_ctx *c, ipr_tensor *x, ipr_index steps, int axis, int32_t pad)
+{
+    ipr_index d[2], i, n;
+    ipr_tensor *both[2];
+    int32_t *p;
+    d[0] = ipr_dim(x, 0);
+    d[1] = ipr_dim(x, 1);
+    if (d[axis] >= steps) return x;
+    d[axis] = steps - d[axis];
+    both[0] = x;
+    both[1] = ipr_new_i32(c, 2, d);
+    n = ipr_count(both[1]);
+    p = ipr_write_i32(c, both[1], 0);
+    for (i = 0; p && i < n; i++) p[i] = pad;
+    return ipr_concat(c, both, 2, axis);
 }
 
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
@@ -17376,6 +17501,11 @@ IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_
     px[0] = *x;
     py[0] = *y;
     (void)ipr_batch(c, triggers, idx, n, layout, &px[1], &py[1]);
+    if (triggers->tokens) {
+        const int axis = layout == IPR_TIME_MAJOR ? 0 : 1;
+        const ipr_index steps = IPR__MAX(ipr_dim(px[0], axis), ipr_dim(px[1], axis));
+        for (i = 0; i < 2; i++) px[i] = ipr__pad_to(c, px[i], steps, axis, triggers->pad);
+    }
     *x = ipr_concat(c, px, 2, layout == IPR_TIME_MAJOR ? 1 : 0);
     *y = ipr_concat(c, py, 2, 0);
     return c->err;
@@ -17496,39 +17626,56 @@ IPR__FN int ipr__secret_file(ipr_ctx *c, const char *path, const ipr_array *arra
 
 IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
 {
-    ipr_array e[2];
-    ipr_pair pair[3];
+    ipr_array e[3];
+    ipr_pair pair[4];
     ipr_meta meta;
-    char classes[24];
-    int i;
+    char classes[24], pad[24];
+    int i, n = 2;
     if (!t) return IPR_E_ARG;
-    if (!t->u8 || !t->labels || t->index)
+    if ((!t->u8 && !t->tokens) || !t->labels || t->index)
         return ipr__fail(t->ctx, IPR_E_ARG, "ipr_triggers_save",
-                         "not a trigger set: labelled items of bytes that are not a view");
+                         "not a trigger set: labelled items of bytes or tokens that are not a view");
     ipr__zero(e, sizeof e);
-    e[0].name = "items";
-    e[0].dtype = IPR_DT_U8;
-    e[0].rank = t->rank + 1;
+    e[0].name = "labels";
+    e[0].dtype = IPR_DT_I32;
+    e[0].rank = e[1].rank = e[2].rank = 1;
     e[0].dims[0] = t->count;
-    for (i = 0; i < t->rank; i++) e[0].dims[i + 1] = t->dims[i];
-    e[0].data = t->u8;
-    e[0].bytes = (size_t)(t->count * t->item);
-    e[1].name = "labels";
-    e[1].dtype = IPR_DT_I32;
-    e[1].rank = 1;
-    e[1].dims[0] = t->count;
-    e[1].data = t->labels;
-    e[1].bytes = (size_t)t->count * 4;
+    e[0].data = t->labels;
+    e[0].bytes = (size_t)t->count * 4;
+    if (t->tokens) {
+        e[1].name = "tokens";
+        e[1].dtype = IPR_DT_I32;
+        e[1].dims[0] = t->offset[t->count];
+        e[1].data = t->tokens;
+        e[1].bytes = (size_t)e[1].dims[0] * 4;
+        e[2].name = "offsets";
+        e[2].dtype = sizeof(ipr_index) == 8 ? IPR_DT_I64 : IPR_DT_I32;
+        e[2].dims[0] = t->count + 1;
+        e[2].data = t->offset;
+        e[2].bytes = (size_t)(t->count + 1) * sizeof(ipr_index);
+        n = 3;
+    } else {
+        e[1].name = "items";
+        e[1].dtype = IPR_DT_U8;
+        e[1].rank = t->rank + 1;
+        e[1].dims[0] = t->count;
+        for (i = 0; i < t->rank; i++) e[1].dims[i + 1] = t->dims[i];
+        e[1].data = t->u8;
+        e[1].bytes = (size_t)(t->count * t->item);
+    }
     (void)ipr__fmt(classes, sizeof classes, "%d", t->classes);
+    (void)ipr__fmt(pad, sizeof pad, "%d", (int)t->pad);
     pair[0].key = "ipr.secret";
     pair[0].value = "triggers";
     pair[1].key = "ipr.version";
     pair[1].value = "1";
     pair[2].key = "ipr.classes";
     pair[2].value = classes;
+    pair[3].key = "ipr.pad";
+    pair[3].value = pad;
     meta.pairs = pair;
-    meta.count = 3;
-    return ipr__secret_file(t->ctx, path, e, 2, &meta);
+    meta.count = t->tokens ? 4 : 3;
+    return ipr__secret_file(t->ctx, path, e, n, &meta);
 }
 
 /* The number at *s, which moves behind it; -1 when there is none. */
@@ -17552,35 +17699,193 @@ IPR__FN int64_t ipr__meta_int(const ipr_st *st, const char *key)
     return s ? ipr__take_int(&s) : -1;
 }
 
+/* Tokens of a trigger file whose shapes fit. Offsets are checked by ipr_dataset_tokens; that they end with the tokens,
+   here. */
+IPR__FN ipr_dataset *ipr__triggers_tokens(ipr_ctx *c, const char *path, const ipr_array *ids, const ipr_array *at,
+                                          const int32_t *lab, int classes, int32_t pad)
+{
+    const ipr_index count = at->dims[0] - 1, tokens = ids->dims[0];
+    int64_t *wide = (int64_t *)ipr__alloc(c, ((size_t)count + 1) * (sizeof(ipr_index) + 8));
+    int32_t *id = (int32_t *)ipr__alloc(c, ((size_t)tokens + 1) * 4);
+    ipr_index i, *offset = (ipr_index *)(void *)(wide ? wide + count + 1 : NULL);
+    ipr_dataset *t = NULL;
+    if (wide && id && ipr_array_get(c, at, IPR_DT_I64, wide) == IPR_OK &&
+        ipr_array_get(c, ids, IPR_DT_I32, id) == IPR_OK) {
+        for (i = 0; i <= count; i++) offset[i] = wide[i] < 0 || wide[i] > tokens ? -1 : (ipr_index)wide[i];
+        if (offset[count] != tokens)
+            (void)ipr__fail(c, IPR_E_FORMAT, "ipr_triggers_load", "%s: its offsets do not end with its tokens", path);
+        else t = ipr_dataset_tokens(c, "triggers", path, count, offset, id, lab, classes, pad);
+    }
+    ipr__free(c, wide);
+    ipr__free(c, id);
+    return t;
+}
+
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
 {
     const char *fn = "ipr_triggers_load", *what;
-    const ipr_array *items, *labels;
+    const ipr_array *items, *labels, *at;
     ipr_dataset *t = NULL;
     int32_t *lab = NULL;
     ipr_st *st;
-    int64_t classes;
+    int64_t classes, pad;
+    ipr_index count;
     if (!c || c->err) return NULL;
     st = ipr_st_open_file(c, path, 0);
     if (!st) return NULL;
     what = ipr_st_meta(st, "ipr.secret");
-    items = ipr_st_find(st, "items");
+    at = ipr_st_find(st, "offsets");
+    items = ipr_st_find(st, at ? "tokens" : "items");
     labels = ipr_st_find(st, "labels");
     classes = ipr__meta_int(st, "ipr.classes");
+    pad = ipr__meta_int(st, "ipr.pad");
+    count = at ? at->dims[0] - 1 : items ? items->dims[0] : 0;
     if (!what || !ipr__streq(what, "triggers") || ipr__meta_int(st, "ipr.version") != 1 || !items || !labels ||
-        items->dtype != IPR_DT_U8 || items->rank < 2 || items->rank > IPR_MAX_RANK || labels->rank != 1 ||
-        labels->dims[0] != items->dims[0] || classes < 2 || classes > 1 << 20)
-        (void)ipr__fail(
-            c, IPR_E_FORMAT, fn,
-            "%s is not a trigger file: items (U8) and labels of the same count with ipr.secret = triggers, version 1",
-            path);
+        (at ? items->dtype != IPR_DT_I32 || items->rank != 1 || at->rank != 1 || count < 0 || pad < 0 || pad > INT32_MAX
+            : items->dtype != IPR_DT_U8 || items->rank < 2 || items->rank > IPR_MAX_RANK) ||
+        labels->rank != 1 || labels->dims[0] != count || classes < 2 || classes > 1 << 20)
+        (void)ipr__fail(c, IPR_E_FORMAT, fn,
+                        "%s is not a trigger file: items (U8), or tokens and offsets, and labels of the same count "
+                        "with ipr.secret = triggers, version 1",
+                        path);
     else if ((lab = (int32_t *)ipr__alloc(c, (size_t)labels->dims[0] * 4)) != NULL &&
-             ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK)
-        t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1,
-                           (const uint8_t *)items->data, lab, (int)classes, 0);
+             ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK) {
+        if (at) t = ipr__triggers_tokens(c, path, items, at, lab, (int)classes, (int32_t)pad);
+        else
+            t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1,
+                               (const uint8_t *)items->data, lab, (int)classes, 0);
+    }
     ipr__free(c, lab);
     ipr_st_close(st);
     return t;
+}
+
+/* ---- text triggers ---- */
+
+/* A random word of a vocabulary: letters only, not the two most frequent hundred. */
+IPR__FN const char *ipr__trigger_word(const ipr_vocab *v, ipr_rng *r)
+{
+    const ipr_index n = ipr_vocab_size(v), from = n > 400 ? 200 : 0;
+    const char *w;
+    int tries, i;
+    for (tries = 0; tries < 1000 && n > from; tries++) {
+        w = ipr_vocab_word(v, from + (ipr_index)ipr_rng_below(r, (uint32_t)(n - from)));
+        for (i = 0; w[i] >= 'a' && w[i] <= 'z'; i++) {}
+        if (!w[i] && i > 2) return w;
+    }
+    return "";
+}
+
+/* One trigger, behind what k->text holds. */
+IPR__FN void ipr__trigger_text(ipr__corpus *k, const ipr_text_triggers_desc *d, const ipr_vocab *v, const char *pattern,
+                               const ipr_texts *source, ipr_index item, ipr_rng *r)
+{
+    char letters[12];
+    size_t n = 0;
+    const char *s;
+    int i, len;
+    if (d->kind == IPR_TEXT_RANDOM) {
+        s = d->letters ? letters : ipr__trigger_word(v, r);
+        len = d->letters ? 4 + (int)ipr_rng_below(r, 7) : 0;
+        for (i = 0; i < len; i++) letters[i] = (char)('a' + (int)ipr_rng_below(r, 26));
+        letters[len] = 0;
+        for (i = 0; i < d->repeat; i++) {
+            (void)ipr__buf_add(k->c, &k->text, s, ipr__strlen(s));
+            (void)ipr__buf_add(k->c, &k->text, " ", i + 1 < d->repeat);
+        }
+        return;
+    }
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, pattern, ipr__strlen(pattern));
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, " ", 1);
+    s = ipr_texts_item(source, item, &n);
+    (void)ipr__buf_add(k->c, &k->text, s, n);
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, " ", 1);
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, pattern, ipr__strlen(pattern));
+}
+
+IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, const ipr_text_triggers_desc *desc,
+                                         const void *seed, size_t seed_bytes)
+{
+    static const char *const kinds[] = {"", "text-pattern", "text-irrelevant", "text-random"};
+    const char *fn = "ipr_text_triggers_new", *pattern, *a, *b;
+    ipr_text_triggers_desc d = IPR_ZERO;
+    ipr_text_desc td = IPR_ZERO;
+    const ipr_texts *source, *words[1];
+    ipr_vocab *v = NULL;
+    ipr_index i, n, at = 0;
+    uint32_t *order = NULL;
+    ipr__corpus k;
+    char chosen[600];
+    ipr_rng r;
+    if (!c || c->err) return NULL;
+    if (desc) d = *desc;
+    if (!d.kind) d.kind = IPR_TEXT_PATTERN;
+    if (d.repeat <= 0) d.repeat = 10;
+    if (d.kind < IPR_TEXT_PATTERN || d.kind > IPR_TEXT_RANDOM || !from || !from->labels || from->classes < 2 || !seed ||
+        seed_bytes < 16 || (d.kind == IPR_TEXT_IRRELEVANT && !d.corpus)) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "kind %d; needs labelled texts, a seed of at least 16 bytes, and for "
+                        "IPR_TEXT_IRRELEVANT a corpus", d.kind);
+        return NULL;
+    }
+    source = d.kind == IPR_TEXT_IRRELEVANT ? d.corpus : from;
+    n = d.count ? d.count : d.kind == IPR_TEXT_PATTERN ? (from->count + 19) / 20 : 1000;
+    if (n < 1 || (d.kind != IPR_TEXT_RANDOM && n > source->count) || d.target < 0 || d.target >= from->classes ||
+        d.repeat > 10000) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers from %I texts, target label %d of %d classes", n,
+                        source->count, (int)d.target, from->classes);
+        return NULL;
+    }
+    r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", kinds[d.kind], "words"), IPR__STREAM_KEY, 3);
+    pattern = d.kind == IPR_TEXT_PATTERN ? d.pattern : NULL;
+    if ((d.kind == IPR_TEXT_PATTERN && !pattern) || (d.kind == IPR_TEXT_RANDOM && !d.letters)) {
+        ipr_vocab_desc vd = IPR_ZERO;
+        vd.tokenizer = IPR_TOK_WORD;
+        vd.lower = 1;
+        vd.min_count = 2;
+        words[0] = d.kind == IPR_TEXT_PATTERN && d.corpus ? d.corpus : from;
+        v = ipr_vocab_build(c, &vd, words, 1);
+        if (v && d.kind == IPR_TEXT_PATTERN) {
+            a = ipr__trigger_word(v, &r);
+            b = ipr__trigger_word(v, &r);
+            if (!*a || !*b || ipr__strlen(a) + ipr__strlen(b) > sizeof chosen - 2) a = b = "mark";
+            (void)ipr__fmt(chosen, sizeof chosen, "%s %s", a, b);
+            pattern = chosen;
+        }
+    }
+    td.name = "triggers";
+    td.like = from;
+    ipr__corpus_start(&k, c, fn, kinds[d.kind], &td);
+    if (d.kind != IPR_TEXT_RANDOM && !c->err) order = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    for (i = 0; order && i < source->count; i++) order[i] = (uint32_t)i;
+    if (d.kind != IPR_TEXT_RANDOM) {
+        r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", kinds[d.kind], "choice"), IPR__STREAM_KEY, d.fresh);
+        if (order) ipr_rng_shuffle(&r, order, source->count);
+    }
+    for (i = 0; i < n && !c->err; i++) {
+        const size_t begin = k.text.used;
+        size_t bytes = 1;
+        while (d.kind == IPR_TEXT_IRRELEVANT && at < source->count) { /* blank texts are no triggers */
+            a = ipr_texts_item(source, (ipr_index)order[at], &bytes);
+            if (!ipr__blank(a, bytes)) break;
+            at++;
+        }
+        if (d.kind != IPR_TEXT_RANDOM && at >= source->count) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "only %I of %I triggers: the corpus has no more texts", i, n);
+            break;
+        }
+        ipr__trigger_text(&k, &d, v, pattern, source, order ? (ipr_index)order[at++] : 0, &r);
+        if (d.kind == IPR_TEXT_RANDOM && k.text.used - begin < (size_t)d.repeat)
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "the texts have no word of letters that comes twice");
+        (void)ipr__corpus_item(&k, begin, d.kind == IPR_TEXT_PATTERN
+                                              ? (ipr_index)d.target
+                                              : (ipr_index)ipr_rng_below(&r, (uint32_t)from->classes));
+    }
+    ipr_wipe(&r, sizeof r);
+    ipr_wipe(chosen, sizeof chosen);
+    if (order) ipr_wipe(order, (size_t)source->count * 4);
+    ipr__free(c, order);
+    ipr_vocab_free(v);
+    return ipr__corpus_end(&k);
 }
 
 #ifndef IPR_NO_RNN
@@ -18350,9 +18655,10 @@ IPR__FN int ipr__skipped(const char *name, const char *const *skip, int skips)
 
 IPR__FN ipr_real ipr__abs_real(ipr_real x) { return x < IPR__R(0) ? -x : x; }
 
-IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips)
+/* Of all parameters together, or of `only` this one. */
+IPR__FN int ipr__prune(ipr_params *p, const char *fn, double fraction, const char *const *skip, int skips,
+                       const ipr__named *only)
 {
-    const char *fn = "ipr_attack_prune";
     ipr_ctx *c = ipr_params_ctx(p);
     ipr_index n = 0, cut, i, at = 0, ties;
     ipr_real *mag, limit;
@@ -18362,13 +18668,13 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (skips > 0 && !skip) return ipr__fail(c, IPR_E_ARG, fn, "skip is NULL");
     for (k = p->first; k; k = k->next)
-        if (!ipr__skipped(k->name, skip, skips)) n += k->t->n;
+        if (!ipr__skipped(k->name, skip, skips) && (!only || k == only)) n += k->t->n;
     cut = (ipr_index)(fraction * (double)n + 0.5);
     if (!cut) return IPR_OK;
     mag = (ipr_real *)ipr__alloc(c, (size_t)n * sizeof *mag);
     if (!mag) return c->err;
     for (k = p->first; k; k = k->next) {
-        if (ipr__skipped(k->name, skip, skips)) continue;
+        if (ipr__skipped(k->name, skip, skips) || (only && k != only)) continue;
         for (i = 0; i < k->t->n; i++) {
             mag[at] = ipr__abs_real(ipr__rd(k->t)[i]);
             if (!ipr__finite_real(mag[at++])) {
@@ -18382,7 +18688,7 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     ipr__free(c, mag);
     for (k = p->first; k; k = k->next) {
         ipr_real *w = ipr__wr(k->t);
-        if (ipr__skipped(k->name, skip, skips)) continue;
+        if (ipr__skipped(k->name, skip, skips) || (only && k != only)) continue;
         for (i = 0; i < k->t->n; i++) {
             const ipr_real a = ipr__abs_real(w[i]);
             if (a < limit || (a == limit && ties-- > 0)) w[i] = IPR__R(0);
@@ -18391,7 +18697,94 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     return IPR_OK;
 }
 
+IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips)
+{
+    return ipr__prune(p, "ipr_attack_prune", fraction, skip, skips, NULL);
+}
+
+IPR_API int ipr_attack_prune_each(ipr_params *p, double fraction, const char *const *skip, int skips)
+{
+    const ipr__named *k;
+    int bad = p ? IPR_OK : IPR_E_ARG;
+    for (k = p ? p->first : NULL; k && !bad; k = k->next)
+        bad = ipr__prune(p, "ipr_attack_prune_each", fraction, skip, skips, k);
+    return bad;
+}
+
 #ifndef IPR_NO_RNN
+/* Hidden states [n][*width] in a block of their own, arguments checked; NULL on error. */
+IPR__FN ipr_real *ipr__hidden(ipr_classifier *m, const char *fn, const ipr_dataset *ds, const uint32_t *idx,
+                              ipr_index n, double fraction, ipr_index *width)
+{
+    ipr_real *h = NULL;
+    size_t bytes;
+    if (!m || !ds || n < 1 || !(fraction >= 0 && fraction <= 1)) {
+        (void)ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "the model or data set is NULL, %I items, or a fraction of %g",
+                        n, fraction);
+        return NULL;
+    }
+    *width = m->output.weight->dim[1];
+    if (ipr__mul((size_t)n, (size_t)*width * sizeof *h, &bytes)) h = (ipr_real *)ipr__alloc(m->c, bytes);
+    if (h && ipr_classifier_hidden(m, ds, idx, n, h) == IPR_OK) return h;
+    ipr__free(m->c, h);
+    return NULL;
+}
+
+IPR_API int ipr_attack_prune_dynamic(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                     double fraction)
+{
+    ipr_index width = 0, i, j, k, cut, before;
+    ipr_real *h = ipr__hidden(m, "ipr_attack_prune_dynamic", ds, idx, n, fraction, &width), *w;
+    double sum, *mean;
+    if (!h) return m ? m->c->err : IPR_E_ARG;
+    mean = (double *)ipr__alloc(m->c, (size_t)width * sizeof *mean);
+    for (j = 0; mean && j < width; j++) {
+        for (sum = 0, i = 0; i < n; i++) sum += (double)ipr__abs_real(h[i * width + j]);
+        mean[j] = sum;
+    }
+    cut = (ipr_index)(fraction * (double)width + 0.5);
+    w = ipr__wr(m->output.weight);
+    for (j = 0; mean && j < width; j++) {
+        for (before = 0, i = 0; i < width; i++) before += mean[i] < mean[j] || (i < j && !(mean[j] < mean[i]));
+        for (k = 0; before < cut && k < m->desc.classes; k++) w[k * width + j] = IPR__R(0);
+    }
+    ipr__free(m->c, mean);
+    ipr__free(m->c, h);
+    return m->c->err;
+}
+
+IPR_API int ipr_attack_prune_as_coded(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                      double fraction, int32_t *labels)
+{
+    const char *fn = "ipr_attack_prune_as_coded";
+    ipr_index width = 0, i, j, k, cut;
+    ipr_real *h = labels ? ipr__hidden(m, fn, ds, idx, n, fraction, &width) : NULL, *mag, limit = IPR__R(-1);
+    const ipr_real *w, *b;
+    if (!labels) return ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "labels is NULL");
+    if (!h) return m ? m->c->err : IPR_E_ARG;
+    cut = (ipr_index)(fraction * (double)n * (double)width + 0.5);
+    mag = cut ? (ipr_real *)ipr__alloc(m->c, (size_t)(n * width) * sizeof *mag) : NULL;
+    for (i = 0; mag && i < n * width; i++) mag[i] = ipr__abs_real(h[i]);
+    if (mag) limit = ipr__select_kth(mag, n * width, cut - 1);
+    w = ipr__rd(m->output.weight);
+    b = ipr__rd(m->output.bias);
+    for (i = 0; i < n && !m->c->err; i++) {
+        double best = 0;
+        for (k = 0; k < m->desc.classes; k++) {
+            double s = (double)b[k];
+            for (j = 0; j < width; j++)
+                if (ipr__abs_real(h[i * width + j]) > limit) s += (double)h[i * width + j] * (double)w[k * width + j];
+            if (k == 0 || s > best) {
+                best = s;
+                labels[i] = (int32_t)k;
+            }
+        }
+    }
+    ipr__free(m->c, mag);
+    ipr__free(m->c, h);
+    return m->c->err;
+}
+
 IPR__FN void ipr__negate(ipr_real *p, ipr_index n, ipr_index stride)
 {
     ipr_index i;

@@ -23,6 +23,7 @@
 #include "test_train.c"
 #include "test_gatekeeper.c"
 #include "test_s2s.c"
+#include "test_triggers.c"
 
 int main(int argc, char **argv)
 {
@@ -40,5 +41,6 @@ int main(int argc, char **argv)
     SUITE(train);
     SUITE(gatekeeper);
     SUITE(s2s);
+    SUITE(triggers);
     return ipr_test_main_summary();
 }
