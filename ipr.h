@@ -102,7 +102,8 @@
    DETERMINISM
        Same build, ISA level, seed and input: the same bits at any thread count. ipr_desc.isa = IPR_ISA_PORTABLE: the
        same bits on every target with IEEE floats, if the compiler rounds every product (-ffp-contract=off where the
-       baseline has FMA, SSE arithmetic on 32-bit x86); ipr_portable_bits says whether it does.
+       baseline has FMA, SSE arithmetic on 32-bit x86); ipr_portable_bits says whether it does. With AVX2 and AVX-512
+       recurrent layers, backward and optimisers take denormal numbers for zero; the caller's mode is restored.
 
    FILE FORMAT
        safetensors, little-endian by bytes on every host, the parameters' names and shapes as in PyTorch's state_dict.
@@ -2014,23 +2015,28 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 
 #if IPR__GNU
 #define IPR__INLINE   static inline __attribute__((always_inline, unused))
+#define IPR__COLD     __attribute__((cold))
 #define IPR__NOINLINE __attribute__((noinline))
 #define IPR__RESTRICT __restrict__
 #define IPR__ATOMICS  1
 #elif defined(_MSC_VER)
 #define IPR__INLINE   static __forceinline
 #define IPR__NOINLINE __declspec(noinline)
+#define IPR__COLD
 #define IPR__RESTRICT __restrict
 #define IPR__ATOMICS  0
 #else
 #define IPR__INLINE static
 #define IPR__NOINLINE
+#define IPR__COLD
 #define IPR__RESTRICT
 #define IPR__ATOMICS 0
 #endif
 
-/* Every private function: static, and silent when a cut-down build leaves it unused. */
-#define IPR__FN static IPR__UNUSED
+/* Every private function: static, and silent when a cut-down build leaves it unused. COLD, and TOOL for private ones:
+   far from the training loop, so small and quick to compile rather than fast. */
+#define IPR__FN   static IPR__UNUSED
+#define IPR__TOOL static IPR__UNUSED IPR__COLD
 
 #ifndef IPR_ASSERT
 #define IPR_ASSERT(x) ((void)0)
@@ -2193,18 +2199,18 @@ typedef struct ipr__text {
     size_t cap, len;
 } ipr__text;
 
-IPR__FN void ipr__text_c(ipr__text *t, char ch)
+IPR__TOOL void ipr__text_c(ipr__text *t, char ch)
 {
     if (t->len + 1 < t->cap) t->buf[t->len++] = ch;
 }
 
-IPR__FN void ipr__text_s(ipr__text *t, const char *s)
+IPR__TOOL void ipr__text_s(ipr__text *t, const char *s)
 {
     if (!s) s = "(null)";
     while (*s) ipr__text_c(t, *s++);
 }
 
-IPR__FN void ipr__text_u(ipr__text *t, uint64_t v)
+IPR__TOOL void ipr__text_u(ipr__text *t, uint64_t v)
 {
     char d[20];
     int n = 0;
@@ -2215,14 +2221,14 @@ IPR__FN void ipr__text_u(ipr__text *t, uint64_t v)
     while (n) ipr__text_c(t, d[--n]);
 }
 
-IPR__FN void ipr__text_i(ipr__text *t, int64_t v)
+IPR__TOOL void ipr__text_i(ipr__text *t, int64_t v)
 {
     if (v < 0) ipr__text_c(t, '-');
     ipr__text_u(t, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
 }
 
 /* %s string, %d int, %I ipr_index, %U uint64_t, %X uint32_t as 8 hex digits, %g double, %% */
-IPR__FN void ipr__text_v(ipr__text *t, const char *f, va_list ap)
+IPR__TOOL void ipr__text_v(ipr__text *t, const char *f, va_list ap)
 {
     char num[32];
     for (; *f; f++) {
@@ -2247,7 +2253,7 @@ IPR__FN void ipr__text_v(ipr__text *t, const char *f, va_list ap)
     }
 }
 
-IPR__FN int ipr__fmt(char *buf, size_t cap, const char *f, ...)
+IPR__TOOL int ipr__fmt(char *buf, size_t cap, const char *f, ...)
 {
     ipr__text t;
     va_list ap;
@@ -2322,7 +2328,7 @@ struct ipr_ctx {
 
 IPR_API int ipr_status(const ipr_ctx *c) { return c ? c->err : IPR_E_ARG; }
 IPR_API const char *ipr_message(const ipr_ctx *c) { return c ? c->msg : "context is NULL"; }
-IPR_API void ipr_clear(ipr_ctx *c)
+IPR_API IPR__COLD void ipr_clear(ipr_ctx *c)
 {
     if (c) {
         c->err = IPR_OK;
@@ -2333,7 +2339,7 @@ IPR_API int ipr_isa(const ipr_ctx *c) { return c ? c->isa : 0; }
 IPR_API int ipr_threads(const ipr_ctx *c) { return c ? c->threads : 1; }
 IPR_API uint64_t ipr_seed(const ipr_ctx *c) { return c ? c->d.seed : 0; }
 
-IPR_API const char *ipr_status_name(int code)
+IPR_API IPR__COLD const char *ipr_status_name(int code)
 {
     switch (code) {
     case IPR_OK: return "IPR_OK";
@@ -2353,7 +2359,7 @@ IPR_API const char *ipr_status_name(int code)
     }
 }
 
-IPR_API const char *ipr_isa_name(int isa)
+IPR_API IPR__COLD const char *ipr_isa_name(int isa)
 {
     switch (isa) {
     case IPR_ISA_AUTO: return "auto";
@@ -2366,7 +2372,7 @@ IPR_API const char *ipr_isa_name(int isa)
 }
 
 /* Keep the first error: later ones are its consequences. Returns code, so callers can return it. */
-IPR__FN int ipr__fail(ipr_ctx *c, int code, const char *fn, const char *f, ...)
+IPR__TOOL int ipr__fail(ipr_ctx *c, int code, const char *fn, const char *f, ...)
 {
     ipr__text t;
     va_list ap;
@@ -2506,7 +2512,7 @@ IPR__FN void ipr__arena_init(ipr_ctx *c, ipr__arena *a, size_t chunk_bytes)
     a->chunk_bytes = c && c->heap ? IPR__MIN(chunk_bytes, (size_t)1024) : chunk_bytes;
 }
 
-IPR__FN int ipr__arena_grow(ipr__arena *a, size_t n)
+IPR__TOOL int ipr__arena_grow(ipr__arena *a, size_t n)
 {
     size_t size;
     ipr__chunk *k;
@@ -2695,7 +2701,7 @@ static void *ipr__pool_main(void *arg)
 }
 #endif
 
-IPR__FN void ipr__pool_close(ipr_ctx *c)
+IPR__TOOL void ipr__pool_close(ipr_ctx *c)
 {
     ipr__pool *p = c->pool;
     int i;
@@ -2724,7 +2730,7 @@ IPR__FN void ipr__pool_close(ipr_ctx *c)
 }
 
 /* Starts threads - 1 workers; fewer when the system refuses some. */
-IPR__FN int ipr__pool_open(ipr_ctx *c, int threads)
+IPR__TOOL int ipr__pool_open(ipr_ctx *c, int threads)
 {
     ipr__pool *p = (ipr__pool *)ipr__alloc(c, sizeof *p);
     if (!p) return 0;
@@ -2781,18 +2787,67 @@ IPR__FN void ipr__pool_run(ipr__pool *p, int items, ipr_task fn, void *arg)
 }
 #endif /* IPR_THREADS */
 
+/* Gradients that fade over a long sequence end among denormal numbers, which cost x86's vector units a hundred times
+   the time of others: 6.8 s instead of 0.3 for a step over 200 words. With the AVX2 and AVX-512 tables recurrent layers,
+   backward and optimisers therefore take them for zero. The portable table never does. */
+#if IPR__X86
+enum { IPR__FTZ = 0x8040 }; /* MXCSR: flush results to zero, read denormal operands as zero */
+IPR__FN unsigned ipr__ftz(const ipr_ctx *c)
+{
+    const unsigned old = _mm_getcsr();
+    if (c->isa == IPR_ISA_AVX2 || c->isa == IPR_ISA_AVX512) _mm_setcsr(old | IPR__FTZ);
+    return old;
+}
+IPR__FN void ipr__ftz_end(unsigned old) { _mm_setcsr(old); }
+#else
+IPR__FN unsigned ipr__ftz(const ipr_ctx *c)
+{
+    (void)c;
+    return 0;
+}
+IPR__FN void ipr__ftz_end(unsigned old) { (void)old; }
+#endif
+
+
+typedef struct ipr__par_job {
+    ipr_task fn;
+    void *arg;
+    unsigned mode;
+} ipr__par_job;
+
+/* An item in the floating-point mode of the thread that asked for it: no bit depends on who computes. */
+IPR__FN void ipr__par_item(void *arg, int item, int worker)
+{
+    const ipr__par_job *j = (const ipr__par_job *)arg;
+#if IPR__X86
+    const unsigned old = _mm_getcsr();
+    _mm_setcsr(j->mode);
+    j->fn(j->arg, item, worker);
+    _mm_setcsr(old);
+#else
+    j->fn(j->arg, item, worker);
+#endif
+}
+
 /* fn(arg, item, worker) for every item; items may run at the same time, in any order. */
 IPR__FN void ipr__par(ipr_ctx *c, int items, ipr_task fn, void *arg)
 {
     int i;
     if (items > 1 && c->threads > 1) {
+        ipr__par_job j;
+        j.fn = fn;
+        j.arg = arg;
+        j.mode = 0;
+#if IPR__X86
+        j.mode = _mm_getcsr();
+#endif
         if (c->d.parallel_fn) {
-            c->d.parallel_fn(c->d.parallel_user, items, fn, arg);
+            c->d.parallel_fn(c->d.parallel_user, items, ipr__par_item, &j);
             return;
         }
 #if defined(IPR_THREADS)
         if (c->pool) {
-            ipr__pool_run(c->pool, items, fn, arg);
+            ipr__pool_run(c->pool, items, ipr__par_item, &j);
             return;
         }
 #endif
@@ -2803,7 +2858,7 @@ IPR__FN void ipr__par(ipr_ctx *c, int items, ipr_task fn, void *arg)
 /* ---- the CPU ---- */
 
 #if IPR__X86
-IPR__FN void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
+IPR__TOOL void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
 #if defined(_MSC_VER) && !defined(__clang__)
     int v[4], i;
@@ -2815,7 +2870,7 @@ IPR__FN void ipr__cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 }
 
 /* Which register files the operating system saves (XCR0). */
-IPR__FN uint32_t ipr__xgetbv(void)
+IPR__TOOL uint32_t ipr__xgetbv(void)
 {
 #if defined(_MSC_VER) && !defined(__clang__)
     return (uint32_t)_xgetbv(0);
@@ -2829,7 +2884,7 @@ IPR__FN uint32_t ipr__xgetbv(void)
 #endif
 
 /* The best instruction set this CPU and operating system have. */
-IPR__FN int ipr__cpu_isa(void)
+IPR__TOOL int ipr__cpu_isa(void)
 {
 #if IPR__X86
     uint32_t r1[4], r7[4], xcr;
@@ -2849,7 +2904,7 @@ IPR__FN int ipr__cpu_isa(void)
 #endif
 }
 
-IPR_API double ipr_now(ipr_ctx *c)
+IPR_API IPR__COLD double ipr_now(ipr_ctx *c)
 {
     if (c && c->d.now_fn) return c->d.now_fn(c->d.now_user);
 #if IPR__HOSTED && !defined(IPR_NO_CLOCK)
@@ -2880,7 +2935,7 @@ IPR_API double ipr_now(ipr_ctx *c)
 #endif
 }
 
-IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c)
+IPR_API IPR__COLD ipr_stats ipr_stats_get(const ipr_ctx *c)
 {
     ipr_stats s = IPR_ZERO;
     if (!c) return s;
@@ -2890,14 +2945,14 @@ IPR_API ipr_stats ipr_stats_get(const ipr_ctx *c)
     return s;
 }
 
-IPR_API size_t ipr_bytes_needed(const ipr_ctx *c)
+IPR_API IPR__COLD size_t ipr_bytes_needed(const ipr_ctx *c)
 {
     if (!c || !c->heap) return 0;
     return IPR__ROUND64(sizeof *c) + IPR__ROUND64(sizeof *c->heap) + c->heap->extent + IPR__ALIGN;
 }
 
 /* The lower half of ipr_open: memory and workers. The kernels and the tape are added above. */
-IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
+IPR__TOOL ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
 {
     ipr_desc z = IPR_ZERO;
     ipr_ctx *c = NULL;
@@ -2956,7 +3011,7 @@ IPR__FN ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
     return c;
 }
 
-IPR_API void ipr_close(ipr_ctx *c)
+IPR_API IPR__COLD void ipr_close(ipr_ctx *c)
 {
     ipr__block *b, *next;
     void *raw;
@@ -3586,8 +3641,8 @@ IPR_API void ipr_hmac_sha256(const void *key, size_t key_bytes, const void *data
 }
 
 /* Extract, then expand: T(i) = HMAC(prk, T(i-1) | info | i). */
-IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes, const void *info,
-                            size_t info_bytes, void *out, size_t out_bytes)
+IPR_API IPR__COLD int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt, size_t salt_bytes,
+                                      const void *info, size_t info_bytes, void *out, size_t out_bytes)
 {
     uint8_t prk[32], t[32], counter = 0, *o = (uint8_t *)out;
     if (out_bytes > 255u * 32u) return IPR_E_RANGE;
@@ -3610,7 +3665,7 @@ IPR_API int ipr_hkdf_sha256(const void *ikm, size_t ikm_bytes, const void *salt,
     return IPR_OK;
 }
 
-IPR_API void ipr_hex(const void *p, size_t bytes, char *out)
+IPR_API IPR__COLD void ipr_hex(const void *p, size_t bytes, char *out)
 {
     const uint8_t *b = (const uint8_t *)p;
     for (; bytes; bytes--, b++) {
@@ -3711,7 +3766,7 @@ IPR__FN uint64_t ipr__dparts(double v, int *e)
    integers: v = r/s, and the doubles' midpoints lie at (r - lo)/s and (r + hi)/s. Writes the shortest
    digits that read back as v > 0, nearest to v among these; returns how many, and the place k of the
    point: v = 0.d1d2... * 10^k. */
-IPR__FN int ipr__shortest(double v, char digits[18], int *k)
+IPR__TOOL int ipr__shortest(double v, char digits[18], int *k)
 {
     ipr__big r, s, lo, hi;
     int e, n = 0, even, edge, low, high;
@@ -3752,7 +3807,7 @@ IPR__FN int ipr__shortest(double v, char digits[18], int *k)
 }
 
 /* "nan", "inf", "-inf" and the sign of the rest; 1 when that was all. */
-IPR__FN int ipr__fmt_special(ipr__text *t, double v)
+IPR__TOOL int ipr__fmt_special(ipr__text *t, double v)
 {
     if (ipr__isnan(v)) {
         ipr__text_s(t, "nan");
@@ -3764,7 +3819,7 @@ IPR__FN int ipr__fmt_special(ipr__text *t, double v)
     return 1;
 }
 
-IPR_API int ipr_fmt_double(char out[32], double v)
+IPR_API IPR__COLD int ipr_fmt_double(char out[32], double v)
 {
     char d[18];
     ipr__text t;
@@ -3798,7 +3853,7 @@ IPR_API int ipr_fmt_double(char out[32], double v)
 }
 
 /* a = floor(a / 10); returns the digit that falls off */
-IPR__FN int ipr__big_div10(ipr__big *a)
+IPR__TOOL int ipr__big_div10(ipr__big *a)
 {
     uint64_t rest = 0;
     int i;
@@ -3812,7 +3867,7 @@ IPR__FN int ipr__big_div10(ipr__big *a)
 }
 
 /* a = a / 2^bits rounded to nearest, ties to even: the quotient is counted off from the top bit. */
-IPR__FN void ipr__big_shr_round(ipr__big *a, int bits)
+IPR__TOOL void ipr__big_shr_round(ipr__big *a, int bits)
 {
     int words = bits / 32, b = bits % 32, i, half, sticky = 0;
     if (bits == 0) return;
@@ -3835,7 +3890,7 @@ IPR__FN void ipr__big_shr_round(ipr__big *a, int bits)
     else ipr__big_mul(a, 1, 1);
 }
 
-IPR_API int ipr_fmt_fixed(char out[32], double v, int digits)
+IPR_API IPR__COLD int ipr_fmt_fixed(char out[32], double v, int digits)
 {
     ipr__big a;
     ipr__text t;
@@ -3901,7 +3956,7 @@ IPR__FN double ipr__big_ratio(ipr__big *num, ipr__big *den)
     }
 }
 
-IPR__FN size_t ipr__match_word(const char *s, size_t n, const char *word)
+IPR__TOOL size_t ipr__match_word(const char *s, size_t n, const char *word)
 {
     size_t i;
     for (i = 0; word[i]; i++)
@@ -4057,7 +4112,6 @@ typedef struct ipr__rnn_back {
 
 typedef void ipr__map1(ipr_index n, const ipr_real *x, ipr_real *y);                    /* y = f(x) */
 typedef void ipr__map2(ipr_index n, const ipr_real *x, const ipr_real *y, ipr_real *z); /* z = f(x, y) */
-typedef void ipr__rows(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y);
 
 typedef struct ipr__kern {
     int isa;
@@ -4077,7 +4131,6 @@ typedef struct ipr__kern {
     ipr__map2 *fma_acc;                                                     /* z += x y */
     void (*axpy)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y);  /* y += a x */
     void (*scale)(ipr_index n, ipr_real a, const ipr_real *x, ipr_real *y); /* y = a x */
-    ipr__rows *softmax_rows, *log_softmax_rows;
     /* reductions: fixed lanes, fixed tree */
     ipr_real (*sum)(ipr_index n, const ipr_real *x);
     ipr_real (*dot)(ipr_index n, const ipr_real *x, const ipr_real *y);
@@ -4171,8 +4224,15 @@ IPR__FN void ipr__g_edge(ipr__gtile_fn tile, const ipr__gtile *t, ipr_index rows
     ipr__g_move(rows, t->cols, buf, nr, t->c, t->ldc);
 }
 
-/* Tiles of a block. Heights are balanced (32 rows in 14s: 11, 11, 10) since a short last tile would
-   starve the multipliers. Packed A: panels one after the other, each as wide as its tile is high.
+/* Height of the next tile of `left` rows. Balanced (32 rows in 14s: 12, 10, 10) since a short last tile would starve
+   the multipliers; even above 8, which is all that is stamped. */
+IPR__FN ipr_index ipr__g_height(ipr_index left, ipr_index mr)
+{
+    const ipr_index count = (left + mr - 1) / mr, h = (left + count - 1) / count;
+    return h <= 8 || h % 2 == 0 ? h : count > 1 ? h + 1 : (h + 1) / 2;
+}
+
+/* Tiles of a block. Packed A: panels one after the other, each as wide as its tile is high.
    Few rows take two panels at once, to have enough independent chains. Inlined into each ISA's block. */
 IPR__INLINE void ipr__g_block(ipr__gtile t, ipr_index m, ipr_index n, int apacked, ipr_index mr, ipr_index nr,
                               int masks, ipr_index wide_rows, const ipr__gtile_fn *tiles, const ipr__gtile_fn *half,
@@ -4180,10 +4240,9 @@ IPR__INLINE void ipr__g_block(ipr__gtile t, ipr_index m, ipr_index n, int apacke
 {
     const ipr_real *a = t.a, *b = t.b;
     ipr_real *c = t.c;
-    const ipr_index count = (m + mr - 1) / mr, low = m <= mr ? m : m / count, high = m - low * count;
-    ipr_index i, j, q, w, rows;
-    for (i = 0, q = 0; q < count; q++, i += rows) {
-        rows = low + (q < high);
+    ipr_index i, j, w, rows;
+    for (i = 0; i < m; i += rows) {
+        rows = ipr__g_height(m - i, mr);
         t.a = apacked ? a + i * t.k : a + i * t.ra;
         if (apacked) t.ca = rows;
         t.b = b;
@@ -4507,11 +4566,6 @@ static const ipr__gisa ipr__gisa_avx2 = {6, 16, 256, 144, 1024, 0, ipr__g_block_
             c##r##3 = _mm512_maskz_loadu_ps(m3, d + 48); \
         } \
     }
-#define IPR__GZ_NEXT(r) \
-    if (R > r) { \
-        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W), _MM_HINT_T0); \
-        _mm_prefetch(IPR__G_AT(t->c, r * t->ldc + 16 * W + 31), _MM_HINT_T0); \
-    }
 #define IPR__GZ_STEP(r, at) \
     if (R > r) { \
         x = _mm512_set1_ps(*(const float *)(const void *)(at)); \
@@ -4560,8 +4614,8 @@ IPR__INLINE __mmask16 ipr__gz_mask(ipr_index cols, ipr_index v)
 
 IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, const ipr__gtile *t)
 {
-    const ipr_index ca = t->ca * 4, rb = t->rb, pan = t->bp;
-    ipr_index ra = t->ra * 4, ra3 = ra * 3, ra5 = ra * 5, p;
+    const ipr_index ca = t->ca * 4, rb = t->rb, pan = t->bp, ahead = t->far ? 32 * rb : 0;
+    ipr_index ra = t->ra * 4, ra3 = ra * 3, ra5 = ra * 5, k = t->k, p;
     const char *a = (const char *)t->a, *e = a + 7 * ra;
     const float *b = t->b;
     const __mmask16 m0 = ipr__gz_mask(t->cols, 0), m1 = ipr__gz_mask(t->cols, 1);
@@ -4571,18 +4625,21 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
     IPR__G_OPAQUE(ra5);
     IPR__GZ_ROWS(IPR__GZ_ZERO)
     if (t->acc) { IPR__GZ_ROWS(IPR__GZ_LOAD) }
-    if (t->far) {
-        const ipr_index ahead = 32 * rb;
-        IPR__GZ_ROWS(IPR__GZ_NEXT)
-        for (p = t->k; p > 0; p--) {
+    for (p = t->far ? R : 0; p-- > 0;) { /* C of the next tile */
+        _mm_prefetch(IPR__G_AT(t->c, p * t->ldc + 16 * W), _MM_HINT_T0);
+        _mm_prefetch(IPR__G_AT(t->c, p * t->ldc + 16 * W + 31), _MM_HINT_T0);
+    }
+    /* A branch per step to fetch ahead is cheap to compile; the busiest tiles have a loop of their own without it. */
+    if (W == 4 || (W == 2 && R >= 8))
+        for (; !ahead && k > 0; k--) { IPR__GZ_STEPS }
+    for (; k > 0; k--) {
+        if (W > 1 && ahead) {
             _mm_prefetch(IPR__G_AT(b, ahead), _MM_HINT_T0);
-            if (W > 1) _mm_prefetch(IPR__G_AT(b, ahead + 16), _MM_HINT_T0);
+            _mm_prefetch(IPR__G_AT(b, ahead + 16), _MM_HINT_T0);
             if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead), _MM_HINT_T0);
             if (W > 2) _mm_prefetch(IPR__G_AT(b, pan + ahead + 16), _MM_HINT_T0);
-            IPR__GZ_STEPS
         }
-    } else {
-        for (p = t->k; p > 0; p--) { IPR__GZ_STEPS }
+        IPR__GZ_STEPS
     }
     IPR__GZ_ROWS(IPR__GZ_STORE)
 }
@@ -4592,14 +4649,12 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
 #define IPR__GZ_TILES(W) \
     IPR__GZ_TILE(1, W) \
     IPR__GZ_TILE(2, W) IPR__GZ_TILE(3, W) IPR__GZ_TILE(4, W) IPR__GZ_TILE(5, W) IPR__GZ_TILE(6, W) IPR__GZ_TILE(7, W) \
-        IPR__GZ_TILE(8, W) IPR__GZ_TILE(9, W) IPR__GZ_TILE(10, W) IPR__GZ_TILE(11, W) IPR__GZ_TILE(12, W) \
-            IPR__GZ_TILE(13, W) IPR__GZ_TILE(14, W)
+        IPR__GZ_TILE(8, W) IPR__GZ_TILE(10, W) IPR__GZ_TILE(12, W) IPR__GZ_TILE(14, W)
 #define IPR__GZ_LIST(W) \
     { \
         ipr__g_tile_avx512_1x##W, ipr__g_tile_avx512_2x##W, ipr__g_tile_avx512_3x##W, ipr__g_tile_avx512_4x##W, \
             ipr__g_tile_avx512_5x##W, ipr__g_tile_avx512_6x##W, ipr__g_tile_avx512_7x##W, ipr__g_tile_avx512_8x##W, \
-            ipr__g_tile_avx512_9x##W, ipr__g_tile_avx512_10x##W, ipr__g_tile_avx512_11x##W, ipr__g_tile_avx512_12x##W, \
-            ipr__g_tile_avx512_13x##W, ipr__g_tile_avx512_14x##W \
+            NULL, ipr__g_tile_avx512_10x##W, NULL, ipr__g_tile_avx512_12x##W, NULL, ipr__g_tile_avx512_14x##W \
     }
 IPR__GZ_TILES(1)
 IPR__GZ_TILES(2)
@@ -4821,9 +4876,9 @@ IPR__FN void ipr__g_pack_b(const ipr__gisa *g, ipr_index k, ipr_index n, const i
 IPR__FN void ipr__g_pack_a(const ipr__gisa *g, ipr_index m, ipr_index k, const ipr_real *a, ipr_index ra, ipr_index ca,
                            ipr_real *out)
 {
-    ipr_index count = (m + g->mr - 1) / g->mr, low = m / count, high = m % count, i, q, rows;
-    for (i = 0, q = 0; q < count; q++, i += rows) {
-        rows = low + (q < high);
+    ipr_index i, rows;
+    for (i = 0; i < m; i += rows) {
+        rows = ipr__g_height(m - i, g->mr);
         g->pack(rows, k, a + i * ra, ra, ca, out + i * k, rows);
     }
 }
@@ -5139,29 +5194,33 @@ IPR__PORT_OP(sub, -)
 IPR__PORT_OP(mul, *)
 IPR__PORT_OP(div, /)
 
-IPR__INLINE ipr__port_t ipr__port_ld(const ipr_real *p, ipr_index n)
+IPR__FN IPR__NOINLINE ipr__port_t ipr__port_ld_part(const ipr_real *p, ipr_index n)
 {
     ipr__port_t r;
     ipr_real t[ipr__port_W];
     ipr_index i;
-    if (n == ipr__port_W) {
-        ipr__copy(&r, p, sizeof r);
-        return r;
-    }
     for (i = 0; i < ipr__port_W; i++) t[i] = i < n ? p[i] : IPR__R(0);
     ipr__copy(&r, t, sizeof r);
     return r;
 }
-IPR__INLINE void ipr__port_st(ipr_real *p, ipr__port_t v, ipr_index n)
+IPR__FN IPR__NOINLINE void ipr__port_st_part(ipr_real *p, ipr__port_t v, ipr_index n)
 {
     ipr_real t[ipr__port_W];
     ipr_index i;
-    if (n == ipr__port_W) {
-        ipr__copy(p, &v, sizeof v);
-        return;
-    }
     ipr__copy(t, &v, sizeof v);
     for (i = 0; i < n; i++) p[i] = t[i];
+}
+IPR__INLINE ipr__port_t ipr__port_ld(const ipr_real *p, ipr_index n)
+{
+    ipr__port_t r;
+    if (n < ipr__port_W) return ipr__port_ld_part(p, n);
+    ipr__copy(&r, p, sizeof r);
+    return r;
+}
+IPR__INLINE void ipr__port_st(ipr_real *p, ipr__port_t v, ipr_index n)
+{
+    if (n < ipr__port_W) ipr__port_st_part(p, v, n);
+    else ipr__copy(p, &v, sizeof v);
 }
 IPR__INLINE ipr__port_t ipr__port_set(ipr_real a)
 {
@@ -5397,12 +5456,11 @@ enum { ipr__avx512_W = 16 };
 #define IPR__Z IPR__INLINE IPR__TGT_AVX512
 IPR__Z __m512 ipr__avx512_ld(const float *p, ipr_index n)
 {
-    return n == 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
 }
 IPR__Z void ipr__avx512_st(float *p, __m512 v, ipr_index n)
 {
-    if (n == 16) _mm512_storeu_ps(p, v);
-    else _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
 }
 IPR__Z __m512 ipr__avx512_set(float a) { return _mm512_set1_ps(a); }
 IPR__Z __m512 ipr__avx512_add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
@@ -5439,8 +5497,9 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
    Range reduction as in Cephes (S. Moshier), polynomials by our own Remez exchange; relative errors before
    rounding 4e-9 and 1.3e-9. Measured (tests/test_vec.c): exp 1.01 ulp, log 0.75, sigmoid 2.21, tanh 2.29.
 
-   expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23. */
-#define IPR__STAMP_FLOAT_MATH(V, T) \
+   expm1_part: x = k ln 2 + r with |r| <= ln 2 / 2, returns e^r - 1. k by adding and subtracting 1.5 * 2^23.
+   HOW: inlined where a call would cost more than it saves; out of line in the portable vocabulary, to stay small. */
+#define IPR__STAMP_FLOAT_MATH(V, HOW, T) \
     IPR__INLINE T V##_t V##_expm1_part(V##_t x, V##_t *k) \
     { \
         const V##_t magic = V##_set(12582912.0f); \
@@ -5454,7 +5513,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_fma(V##_mul(r, r), q, r); \
     } \
     /* Clamped so that k stays within ldexp's range; the order of operands lets NaN through. */ \
-    IPR__INLINE T V##_t V##_exp(V##_t x) \
+    HOW T V##_t V##_exp(V##_t x) \
     { \
         const V##_t lo = V##_set(-104.0f), hi = V##_set(89.0f); \
         V##_t k, p; \
@@ -5464,7 +5523,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_ldexp(V##_add(V##_set(1.0f), p), k); \
     } \
     /* 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x), so that no digit is lost on either side */ \
-    IPR__INLINE T V##_t V##_sigmoid(V##_t x) \
+    HOW T V##_t V##_sigmoid(V##_t x) \
     { \
         const V##_t one = V##_set(1.0f), zero = V##_set(0.0f); \
         const V##_t e = V##_exp(V##_sub(zero, V##_abs(x))); \
@@ -5472,7 +5531,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
     } \
     /* (e^2a - 1) / (e^2a + 1) for a = |x|: the difference e^2a - 1 = 2^k (e^r - 1) + (2^k - 1) is exact near 0; \
    1 from 10 on (from 9.02 in floats) */ \
-    IPR__INLINE T V##_t V##_tanh(V##_t x) \
+    HOW T V##_t V##_tanh(V##_t x) \
     { \
         const V##_t ten = V##_set(10.0f), one = V##_set(1.0f); \
         V##_t a = V##_abs(x), k, s, t; \
@@ -5483,7 +5542,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         return V##_sign(V##_div(t, V##_add(t, V##_set(2.0f))), x); \
     } \
     /* x = m 2^e with m in [sqrt 1/2, sqrt 2), f = m - 1: log x = e ln 2 + f - f^2 / 2 + f^3 P(f) */ \
-    IPR__INLINE T V##_t V##_log(V##_t x) \
+    HOW T V##_t V##_log(V##_t x) \
     { \
         const V##_t one = V##_set(1.0f), zero = V##_set(0.0f), tiny = V##_set(1.17549435e-38f); \
         const V##_t big = V##_set(3.40282347e+38f), half = V##_set(0.5f), inf = V##_div(one, zero); \
@@ -5516,13 +5575,10 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
     IPR__FN T void ipr__##name##_##S(ipr_index n, const ipr_real *x, ipr_real *y) \
     { \
         ipr_index i; \
-        for (i = 0; i + V##_W <= n; i += V##_W) { \
-            const V##_t v = V##_ld(x + i, V##_W); \
-            V##_st(y + i, expr, V##_W); \
-        } \
-        if (i < n) { \
-            const V##_t v = V##_ld(x + i, n - i); \
-            V##_st(y + i, expr, n - i); \
+        for (i = 0; i < n; i += V##_W) { \
+            const ipr_index q = IPR__MIN(n - i, V##_W); \
+            const V##_t v = V##_ld(x + i, q); \
+            V##_st(y + i, expr, q); \
         } \
     }
 /* acc: the old z takes part as w */
@@ -5647,44 +5703,6 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         } \
     }
 
-/* Each row: e^(x - max) / sum. Stored before they are summed, since unused lanes must not count. */
-#define IPR__STAMP_SOFTMAX(V, S, T) \
-    IPR__FN T void ipr__softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-    { \
-        ipr_index i, j; \
-        for (i = 0; i < rows; i++, x += n, y += n) { \
-            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-            V##_t s; \
-            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, V##_W), top)), V##_W); \
-            if (j < n) V##_st(y + j, V##_exp(V##_sub(V##_ld(x + j, n - j), top)), n - j); \
-            s = V##_set(ipr__sum_##S(n, y)); \
-            for (j = 0; j + V##_W <= n; j += V##_W) V##_st(y + j, V##_div(V##_ld(y + j, V##_W), s), V##_W); \
-            if (j < n) V##_st(y + j, V##_div(V##_ld(y + j, n - j), s), n - j); \
-        } \
-    } \
-    /* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */ \
-    IPR__FN T void ipr__log_softmax_rows_##S(ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y) \
-    { \
-        ipr_real t[256]; \
-        ipr_index i, j, q, m; \
-        for (i = 0; i < rows; i++, x += n, y += n) { \
-            const V##_t top = V##_set(ipr__maxv_##S(n, x)); \
-            V##_t s; \
-            double sum = 0; \
-            for (q = 0; q < n; q += m) { \
-                m = IPR__MIN(n - q, 256); \
-                for (j = 0; j + V##_W <= m; j += V##_W) \
-                    V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, V##_W), top)), V##_W); \
-                if (j < m) V##_st(t + j, V##_exp(V##_sub(V##_ld(x + q + j, m - j), top)), m - j); \
-                sum += (double)ipr__sum_##S(m, t); \
-            } \
-            s = V##_log(V##_set((ipr_real)sum)); \
-            for (j = 0; j + V##_W <= n; j += V##_W) \
-                V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, V##_W), top), s), V##_W); \
-            if (j < n) V##_st(y + j, V##_sub(V##_sub(V##_ld(x + j, n - j), top), s), n - j); \
-        } \
-    }
-
 /* ---- optimiser steps ---- */
 
 /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr / bias1 * m / (sqrt v / sqrt bias2 + eps) */
@@ -5771,22 +5789,21 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
         if (i < n) V##_st(y + i, V##_mul(k, V##_ld(x + i, n - i)), n - i); \
     } \
     IPR__STAMP_REDUCE(V, S, T) \
-    IPR__STAMP_SOFTMAX(V, S, T) \
     IPR__STAMP_OPTIM(V, S, T)
 
 #define IPR__NO_TGT
 #if !IPR_REAL_IS_DOUBLE
-IPR__STAMP_FLOAT_MATH(ipr__port, IPR__NO_TGT)
+IPR__STAMP_FLOAT_MATH(ipr__port, IPR__FN IPR__NOINLINE, IPR__NO_TGT)
 #endif
 IPR__STAMP_VEC(ipr__port, portable, IPR__NO_TGT)
 #if IPR__NEON
-IPR__STAMP_FLOAT_MATH(ipr__neon, IPR__NO_TGT)
+IPR__STAMP_FLOAT_MATH(ipr__neon, IPR__INLINE, IPR__NO_TGT)
 IPR__STAMP_VEC(ipr__neon, neon, IPR__NO_TGT)
 #endif
 #if IPR__X86
-IPR__STAMP_FLOAT_MATH(ipr__avx2, IPR__TGT_AVX2)
+IPR__STAMP_FLOAT_MATH(ipr__avx2, IPR__INLINE, IPR__TGT_AVX2)
 IPR__STAMP_VEC(ipr__avx2, avx2, IPR__TGT_AVX2)
-IPR__STAMP_FLOAT_MATH(ipr__avx512, IPR__TGT_AVX512)
+IPR__STAMP_FLOAT_MATH(ipr__avx512, IPR__INLINE, IPR__TGT_AVX512)
 IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
 #endif
 #endif /* IPR_FLOOR_MAX >= 2 */
@@ -5943,8 +5960,7 @@ IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
         const type s = *step; \
         ipr_index r, j; \
         for (r = 0; r < s.rows; r++) { \
-            for (j = 0; j + V##_W <= s.hidden; j += V##_W) V##_##name##_n(&s, r, j, V##_W); \
-            if (j < s.hidden) V##_##name##_n(&s, r, j, s.hidden - j); \
+            for (j = 0; j < s.hidden; j += V##_W) V##_##name##_n(&s, r, j, IPR__MIN(V##_W, s.hidden - j)); \
         } \
     }
 
@@ -6286,6 +6302,7 @@ IPR__FN int ipr__rnn_forward_rows(ipr_ctx *c, ipr__rnn *r)
     const ipr_index G = ipr__rnn_gates(r), tile = IPR__MIN(r->Bx, (ipr_index)IPR__RNN_TILE) * (r->dual ? 2 : 1);
     ipr__rnn_fwd f;
     ipr_index chunk;
+    unsigned mode;
     f.r = r;
     f.c = c;
     f.k = c->kern;
@@ -6296,6 +6313,7 @@ IPR__FN int ipr__rnn_forward_rows(ipr_ctx *c, ipr__rnn *r)
     f.bias = ipr__rnn_reals(c, 4, r->H, 1);
     if (!f.xg || !f.bias || !ipr__rnn_memory(c, r) || !ipr__rnn_fwd_mats(c, &f)) return 0;
     if (!ipr__scratch(c, f.hg_bytes + c->kern->gemm_ws(chunk * r->B, G, IPR__MAX(r->I, r->H)))) return 0;
+    mode = ipr__ftz(c);
     ipr__rnn_bias(r, f.bias);
     for (f.t0 = 0; f.t0 < r->T; f.t0 = f.t1) {
         f.t1 = IPR__MIN(r->T, f.t0 + chunk);
@@ -6303,6 +6321,7 @@ IPR__FN int ipr__rnn_forward_rows(ipr_ctx *c, ipr__rnn *r)
         ipr__par(c, f.slices, ipr__rnn_steps, &f);
     }
     ipr__rnn_last(r);
+    ipr__ftz_end(mode);
     return 1;
 }
 
@@ -6693,8 +6712,6 @@ IPR__FN int ipr__rnn_backward(ipr_ctx *c, const ipr__rnn *r, const ipr__rnn_grad
                                             ipr__vfma_acc_##S, \
                                             ipr__axpy_##S, \
                                             ipr__scale_##S, \
-                                            ipr__softmax_rows_##S, \
-                                            ipr__log_softmax_rows_##S, \
                                             ipr__sum_##S, \
                                             ipr__dot_##S, \
                                             ipr__sumsq_##S, \
@@ -6711,6 +6728,44 @@ IPR__KERN_TABLE(neon, IPR_ISA_NEON)
 IPR__KERN_TABLE(avx2, IPR_ISA_AVX2)
 IPR__KERN_TABLE(avx512, IPR_ISA_AVX512)
 #endif
+
+/* Each row: e^(x - max) / sum. From kernels of the table: once for all instruction sets. */
+IPR__FN void ipr__softmax_rows(const ipr__kern *k, ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y)
+{
+    ipr_index i, j;
+    for (i = 0; i < rows; i++, x += n, y += n) {
+        const ipr_real top = k->maxv(n, x);
+        ipr_real sum;
+        for (j = 0; j < n; j++) y[j] = (ipr_real)(x[j] - top);
+        k->vexp(n, y, y);
+        sum = k->sum(n, y);
+        for (j = 0; j < n; j++) y[j] = (ipr_real)(y[j] / sum);
+    }
+}
+
+/* (x - max) - log sum e^(x - max); the exponentials pass through a small buffer, y may be x */
+IPR__FN void ipr__log_softmax_rows(const ipr__kern *k, ipr_index rows, ipr_index n, const ipr_real *x, ipr_real *y)
+{
+    enum { IPR__CHUNK = 256 };
+    ipr_real t[IPR__CHUNK], s;
+    ipr_index i, j, q, m;
+    for (i = 0; i < rows; i++, x += n, y += n) {
+        const ipr_real top = k->maxv(n, x);
+        double sum = 0;
+        for (q = 0; q < n; q += m) {
+            m = IPR__MIN(n - q, (ipr_index)IPR__CHUNK);
+            for (j = 0; j < m; j++) t[j] = (ipr_real)(x[q + j] - top);
+            k->vexp(m, t, t);
+            sum += (double)k->sum(m, t);
+        }
+        s = (ipr_real)sum;
+        k->vlog(1, &s, &s);
+        for (j = 0; j < n; j++) {
+            const ipr_real d = (ipr_real)(x[j] - top);
+            y[j] = (ipr_real)(d - s);
+        }
+    }
+}
 
 /* The table of a resolved IPR_ISA_*; portable for one that this build does not have. */
 IPR__FN const ipr__kern *ipr__kern_for(int isa)
@@ -7282,6 +7337,7 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
     char s[96];
     ipr_real *g;
     ipr_index i;
+    unsigned mode;
     int k;
     if (!c) return IPR_E_ARG;
     if (c->err) return c->err;
@@ -7302,13 +7358,15 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
     g = ipr__grad_acc(c, loss);
     if (!g) return c->err;
     g[0] += IPR__R(1);
-    for (i = c->nnodes - 1; i >= 0; i--) {
+    mode = ipr__ftz(c);
+    for (i = c->nnodes - 1; i >= 0 && !c->err; i--) {
         ipr__node *n = c->nodes[i];
         for (k = 0; k < n->nout; k++)
             if (ipr__grad_of(n->out[k])) break;
         if (k < n->nout) n->op->backward(c, n);
-        if (c->err) return c->err;
     }
+    ipr__ftz_end(mode);
+    if (c->err) return c->err;
     c->nnodes = 0; /* the history is used up, as in every eager tape */
     return IPR_OK;
 }
@@ -8022,8 +8080,8 @@ IPR__FN ipr_tensor *ipr__softmax_any(ipr_ctx *c, int op, ipr_tensor *x)
     if (ipr_is_poison(x)) return x;
     y = ipr__temp(c, x->rank, x->dim);
     if (ipr_is_poison(y)) return y;
-    (op == IPR_OP_SOFTMAX ? c->kern->softmax_rows : c->kern->log_softmax_rows)(x->n / ipr_dim(x, -1), ipr_dim(x, -1),
-                                                                               ipr__rd(x), ipr__wr(y));
+    (op == IPR_OP_SOFTMAX ? ipr__softmax_rows : ipr__log_softmax_rows)(c->kern, x->n / ipr_dim(x, -1), ipr_dim(x, -1),
+                                                                       ipr__rd(x), ipr__wr(y));
     return ipr__done(c, op, 1, &x, y, NULL, 0);
 }
 
@@ -8109,7 +8167,7 @@ IPR__FN ipr_tensor *ipr__class_loss(ipr_ctx *c, int op, ipr_tensor *x, ipr_tenso
     if (op == IPR_OP_CROSS_ENTROPY) {
         a.logp = (ipr_real *)ipr__keep(c, (size_t)x->n * sizeof(ipr_real));
         if (!a.logp) return ipr__poison(c);
-        c->kern->log_softmax_rows(x->dim[0], x->dim[1], ipr__rd(x), a.logp);
+        ipr__log_softmax_rows(c->kern, x->dim[0], x->dim[1], ipr__rd(x), a.logp);
     }
     a.used = ipr__pick(c, fn, x, a.logp, labels, ipr__wr(y));
     if (a.used < 0) return ipr__poison(c);
@@ -8269,8 +8327,8 @@ IPR_API ipr_tensor *ipr_kl_div(ipr_ctx *c, ipr_tensor *student, ipr_tensor *teac
     if (!a.ps || !a.pt) return ipr__poison(c);
     c->kern->scale(student->n, IPR__R(1.0 / temperature), ipr__rd(student), a.ps);
     c->kern->scale(student->n, IPR__R(1.0 / temperature), ipr__rd(teacher), a.pt);
-    c->kern->log_softmax_rows(student->dim[0], student->dim[1], a.ps, a.ps);
-    c->kern->log_softmax_rows(student->dim[0], student->dim[1], a.pt, a.pt);
+    ipr__log_softmax_rows(c->kern, student->dim[0], student->dim[1], a.ps, a.ps);
+    ipr__log_softmax_rows(c->kern, student->dim[0], student->dim[1], a.pt, a.pt);
     for (i = 0; i < student->n; i++) sum += ipr__dexp((double)a.pt[i]) * ((double)a.pt[i] - (double)a.ps[i]);
     ipr__wr(y)[0] = IPR__R(sum * temperature * temperature / (double)student->dim[0]);
     c->kern->vexp(student->n, a.ps, a.ps);
@@ -9359,7 +9417,7 @@ enum { IPR__PATH_NONE = 0, IPR__PATH_FILE, IPR__PATH_FOLDER, IPR__PATH_OTHER };
 
 #if IPR__FILES && IPR__WIN32
 
-IPR__FN int ipr__os_kind(const char *path)
+IPR__TOOL int ipr__os_kind(const char *path)
 {
     DWORD a = GetFileAttributesA(path);
     if (a == INVALID_FILE_ATTRIBUTES) return IPR__PATH_NONE;
@@ -9368,7 +9426,7 @@ IPR__FN int ipr__os_kind(const char *path)
 }
 
 /* A new file, never an existing one; -1 when it cannot be made. */
-IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
+IPR__TOOL ipr_index ipr__os_create(const char *path, const char *model, int flags)
 {
     HANDLE h = CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
     (void)model;
@@ -9376,7 +9434,7 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     return h == INVALID_HANDLE_VALUE ? -1 : (ipr_index)h;
 }
 
-IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
 {
     while (n) {
         DWORD want = n > (1u << 30) ? (DWORD)(1u << 30) : (DWORD)n, got = 0;
@@ -9387,22 +9445,22 @@ IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
     return 1;
 }
 
-IPR__FN int ipr__os_close(ipr_index h, int sync)
+IPR__TOOL int ipr__os_close(ipr_index h, int sync)
 {
     int ok = !sync || FlushFileBuffers((HANDLE)h);
     return CloseHandle((HANDLE)h) && ok;
 }
 
-IPR__FN int ipr__os_replace(const char *temp, const char *path)
+IPR__TOOL int ipr__os_replace(const char *temp, const char *path)
 {
     return MoveFileExA(temp, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) != 0;
 }
 
-IPR__FN void ipr__os_sync_folder(char *path) { (void)path; }
-IPR__FN int ipr__os_may_write(const char *path) { return !(GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY); }
-IPR__FN void ipr__os_remove(const char *path) { (void)DeleteFileA(path); }
-IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)GetCurrentProcessId(); }
-IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
+IPR__TOOL void ipr__os_sync_folder(char *path) { (void)path; }
+IPR__TOOL int ipr__os_may_write(const char *path) { return !(GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY); }
+IPR__TOOL void ipr__os_remove(const char *path) { (void)DeleteFileA(path); }
+IPR__TOOL uint32_t ipr__os_process(void) { return (uint32_t)GetCurrentProcessId(); }
+IPR__TOOL int ipr__os_seek_end(FILE *f, int64_t *size)
 {
     if (_fseeki64(f, 0, SEEK_END)) return 0;
     *size = _ftelli64(f);
@@ -9434,7 +9492,7 @@ IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
 #define IPR__OPEN_CLOEXEC 0
 #endif
 
-IPR__FN int ipr__os_kind(const char *path)
+IPR__TOOL int ipr__os_kind(const char *path)
 {
     struct stat s;
     if (stat(path, &s)) return IPR__PATH_NONE;
@@ -9444,7 +9502,7 @@ IPR__FN int ipr__os_kind(const char *path)
 
 /* A new file, never an existing one, with the permissions of the file it will replace (umask for a new one,
    0600 for a private one); -1 when it cannot be made. */
-IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
+IPR__TOOL ipr_index ipr__os_create(const char *path, const char *model, int flags)
 {
     struct stat s;
     int old = !(flags & IPR_FILE_PRIVATE) && stat(model, &s) == 0;
@@ -9454,7 +9512,7 @@ IPR__FN ipr_index ipr__os_create(const char *path, const char *model, int flags)
     return fd;
 }
 
-IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
 {
     int retries = 8; /* for a signal before the first byte; a full disk fails every time */
     while (n) {
@@ -9469,16 +9527,16 @@ IPR__FN int ipr__os_write(ipr_index h, const uint8_t *p, size_t n)
     return 1;
 }
 
-IPR__FN int ipr__os_close(ipr_index h, int sync)
+IPR__TOOL int ipr__os_close(ipr_index h, int sync)
 {
     int ok = !sync || IPR__FSYNC((int)h) == 0;
     return close((int)h) == 0 && ok;
 }
 
-IPR__FN int ipr__os_replace(const char *temp, const char *path) { return rename(temp, path) == 0; }
+IPR__TOOL int ipr__os_replace(const char *temp, const char *path) { return rename(temp, path) == 0; }
 
 /* The rename itself reaches the disk with the folder. path is cut at its last '/', and put back. */
-IPR__FN void ipr__os_sync_folder(char *path)
+IPR__TOOL void ipr__os_sync_folder(char *path)
 {
     size_t n = ipr__strlen(path);
     int fd;
@@ -9493,10 +9551,10 @@ IPR__FN void ipr__os_sync_folder(char *path)
     (void)close(fd);
 }
 
-IPR__FN int ipr__os_may_write(const char *path) { return access(path, W_OK) == 0; }
-IPR__FN void ipr__os_remove(const char *path) { (void)unlink(path); }
-IPR__FN uint32_t ipr__os_process(void) { return (uint32_t)getpid(); }
-IPR__FN int ipr__os_seek_end(FILE *f, int64_t *size)
+IPR__TOOL int ipr__os_may_write(const char *path) { return access(path, W_OK) == 0; }
+IPR__TOOL void ipr__os_remove(const char *path) { (void)unlink(path); }
+IPR__TOOL uint32_t ipr__os_process(void) { return (uint32_t)getpid(); }
+IPR__TOOL int ipr__os_seek_end(FILE *f, int64_t *size)
 {
     long n;
     if (fseek(f, 0, SEEK_END)) return 0;
@@ -9557,7 +9615,7 @@ IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
 }
 #endif
 
-IPR__FN FILE *ipr__os_fopen(const char *path)
+IPR__TOOL FILE *ipr__os_fopen(const char *path)
 {
 #ifdef _MSC_VER
     FILE *f = NULL;
@@ -9569,7 +9627,7 @@ IPR__FN FILE *ipr__os_fopen(const char *path)
 #endif
 
 /* a + b as one owned text */
-IPR__FN char *ipr__join(ipr_ctx *c, const char *a, const char *b)
+IPR__TOOL char *ipr__join(ipr_ctx *c, const char *a, const char *b)
 {
     size_t na = ipr__strlen(a), nb = ipr__strlen(b);
     char *s = (char *)ipr__alloc(c, na + nb + 1);
@@ -9580,7 +9638,7 @@ IPR__FN char *ipr__join(ipr_ctx *c, const char *a, const char *b)
 }
 
 /* A name from a file, fit for a message: at most 64 characters, nothing a terminal would act on. */
-IPR__FN const char *ipr__show(char out[72], const char *s)
+IPR__TOOL const char *ipr__show(char out[72], const char *s)
 {
     int n = 0;
     for (; *s && n < 64; s++) out[n++] = *s >= ' ' && *s < 127 ? *s : '?';
@@ -9595,7 +9653,7 @@ IPR__FN const char *ipr__show(char out[72], const char *s)
 
 /* ---- readers ---- */
 
-IPR__FN int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const char *name)
+IPR__TOOL int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const char *name)
 {
     if (!r) return ipr__fail(c, IPR_E_ARG, fn, "the reader is NULL; give the address of one");
     ipr__zero(r, sizeof *r);
@@ -9606,7 +9664,7 @@ IPR__FN int ipr__reader_start(ipr_ctx *c, ipr_reader *r, const char *fn, const c
 }
 
 /* As many of `bytes` bytes as the callback or file gives; -1 when it fails. */
-IPR__FN ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
+IPR__TOOL ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
 {
     size_t got = 0;
 #if IPR__FILES
@@ -9624,7 +9682,7 @@ IPR__FN ipr_index ipr__reader_pull(ipr_reader *r, uint8_t *dst, size_t bytes)
     return (ipr_index)got;
 }
 
-IPR__FN void ipr__reader_close_file(ipr_reader *r)
+IPR__TOOL void ipr__reader_close_file(ipr_reader *r)
 {
 #if IPR__FILES
     if (r->file) (void)fclose((FILE *)r->file);
@@ -9633,7 +9691,7 @@ IPR__FN void ipr__reader_close_file(ipr_reader *r)
 }
 
 /* A stream that cannot tell its size is read to its end, into a block that doubles. */
-IPR__FN int ipr__reader_slurp(ipr_reader *r)
+IPR__TOOL int ipr__reader_slurp(ipr_reader *r)
 {
     size_t cap = 1 << 16, used = 0;
     uint8_t *block = (uint8_t *)ipr__alloc(r->ctx, cap);
@@ -9662,7 +9720,7 @@ IPR__FN int ipr__reader_slurp(ipr_reader *r)
     return IPR_OK;
 }
 
-IPR_API int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_t bytes)
+IPR_API IPR__COLD int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_t bytes)
 {
     if (ipr__reader_start(c, r, "ipr_reader_memory", "memory")) return r ? r->status : IPR_E_ARG;
     if (!data && bytes)
@@ -9672,7 +9730,7 @@ IPR_API int ipr_reader_memory(ipr_ctx *c, ipr_reader *r, const void *data, size_
     return IPR_OK;
 }
 
-IPR_API int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, void *user, uint64_t size)
+IPR_API IPR__COLD int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, void *user, uint64_t size)
 {
     if (ipr__reader_start(c, r, "ipr_reader_callback", "callback")) return r ? r->status : IPR_E_ARG;
     if (!read_fn) return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_callback", "read_fn is NULL");
@@ -9684,7 +9742,7 @@ IPR_API int ipr_reader_callback(ipr_ctx *c, ipr_reader *r, ipr_read_fn read_fn, 
 
 #if IPR__FILES
 /* Say what is wrong with a path that cannot be read, and what to do about it. */
-IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
+IPR__TOOL int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
 {
     char *gz;
     int packed;
@@ -9703,7 +9761,7 @@ IPR__FN int ipr__reader_no_file(ipr_reader *r, const char *path, int kind)
 }
 #endif
 
-IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
+IPR_API IPR__COLD int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
 {
     if (ipr__reader_start(c, r, "ipr_reader_file", path)) return r ? r->status : IPR_E_ARG;
     if (!path || !*path) return r->status = ipr__fail(c, IPR_E_ARG, "ipr_reader_file", "the path is empty");
@@ -9723,7 +9781,7 @@ IPR_API int ipr_reader_file(ipr_ctx *c, ipr_reader *r, const char *path)
 #endif
 }
 
-IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
+IPR_API IPR__COLD int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
 {
     ipr_index got;
     if (!r) return IPR_E_ARG;
@@ -9749,7 +9807,7 @@ IPR_API int ipr_reader_read(ipr_reader *r, void *dst, size_t bytes)
 
 /* The next `bytes` bytes in memory: in place where they are in memory already, else read into a new block of
    bytes + 1, which *owned gets. NULL on error. */
-IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owned)
+IPR__TOOL const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owned)
 {
     uint8_t *block;
     *owned = NULL;
@@ -9778,16 +9836,16 @@ IPR__FN const uint8_t *ipr__reader_take(ipr_reader *r, size_t bytes, void **owne
 }
 
 /* What was taken in place from a stream that was read into memory outlives the reader: it takes the block along. */
-IPR__FN void ipr__reader_hand_over(ipr_reader *r, void **owned)
+IPR__TOOL void ipr__reader_hand_over(ipr_reader *r, void **owned)
 {
     if (*owned || !r->owned) return;
     *owned = r->owned;
     r->owned = NULL;
 }
 
-IPR_API uint64_t ipr_reader_left(const ipr_reader *r) { return r && !r->status ? r->size - r->at : 0; }
+IPR_API IPR__COLD uint64_t ipr_reader_left(const ipr_reader *r) { return r && !r->status ? r->size - r->at : 0; }
 
-IPR_API void ipr_reader_close(ipr_reader *r)
+IPR_API IPR__COLD void ipr_reader_close(ipr_reader *r)
 {
     if (!r) return;
     ipr__reader_close_file(r);
@@ -9801,7 +9859,7 @@ IPR_API void ipr_reader_close(ipr_reader *r)
 
 enum { IPR__W_NONE = 0, IPR__W_MEMORY, IPR__W_BUFFER, IPR__W_CALLBACK, IPR__W_FILE };
 
-IPR__FN int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const char *name, int kind, size_t cap)
+IPR__TOOL int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const char *name, int kind, size_t cap)
 {
     if (!w) return ipr__fail(c, IPR_E_ARG, fn, "the writer is NULL; give the address of one");
     ipr__zero(w, sizeof *w);
@@ -9816,12 +9874,12 @@ IPR__FN int ipr__writer_start(ipr_ctx *c, ipr_writer *w, const char *fn, const c
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_memory(ipr_ctx *c, ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_memory(ipr_ctx *c, ipr_writer *w)
 {
     return ipr__writer_start(c, w, "ipr_writer_memory", "memory", IPR__W_MEMORY, 1024);
 }
 
-IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes)
+IPR_API IPR__COLD int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes)
 {
     if (ipr__writer_start(c, w, "ipr_writer_buffer", "buffer", IPR__W_BUFFER, 0)) return w ? w->status : IPR_E_ARG;
     if (!buf && bytes)
@@ -9831,7 +9889,7 @@ IPR_API int ipr_writer_buffer(ipr_ctx *c, ipr_writer *w, void *buf, size_t bytes
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn, void *user)
+IPR_API IPR__COLD int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn, void *user)
 {
     if (w && !write_fn) {
         ipr__zero(w, sizeof *w);
@@ -9846,7 +9904,7 @@ IPR_API int ipr_writer_callback(ipr_ctx *c, ipr_writer *w, ipr_write_fn write_fn
 
 #if IPR__FILES
 /* The temporary beside the file: PATH.tmp-XXXXXXXX, a name nobody has; 16 tries. */
-IPR__FN int ipr__writer_create(ipr_writer *w)
+IPR__TOOL int ipr__writer_create(ipr_writer *w)
 {
     size_t n = ipr__strlen(w->path);
     uint32_t salt = ipr__os_process() * 2654435761u ^ (uint32_t)((uintptr_t)w >> 4);
@@ -9864,7 +9922,7 @@ IPR__FN int ipr__writer_create(ipr_writer *w)
 }
 #endif
 
-IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags)
+IPR_API IPR__COLD int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int flags)
 {
     if (ipr__writer_start(c, w, "ipr_writer_file", path, IPR__W_FILE, IPR__FILES ? 65536 : 0))
         return w ? w->status : IPR_E_ARG;
@@ -9895,7 +9953,7 @@ IPR_API int ipr_writer_file(ipr_ctx *c, ipr_writer *w, const char *path, int fla
 }
 
 /* Bytes leave for the callback or the disk. */
-IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
 {
     int ok = 1;
     if (!n || w->status) return w->status;
@@ -9911,14 +9969,14 @@ IPR__FN int ipr__writer_push(ipr_writer *w, const uint8_t *p, size_t n)
                                  w->name, w->total);
 }
 
-IPR__FN int ipr__writer_flush(ipr_writer *w)
+IPR__TOOL int ipr__writer_flush(ipr_writer *w)
 {
     size_t n = w->used;
     w->used = 0;
     return ipr__writer_push(w, w->buf, n);
 }
 
-IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
+IPR__TOOL int ipr__writer_grow(ipr_writer *w, size_t bytes)
 {
     size_t need, cap = w->cap;
     uint8_t *next = NULL;
@@ -9936,7 +9994,7 @@ IPR__FN int ipr__writer_grow(ipr_writer *w, size_t bytes)
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
+IPR_API IPR__COLD int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
 {
     if (!w) return IPR_E_ARG;
     if (w->status || !bytes) return w->status;
@@ -9955,15 +10013,18 @@ IPR_API int ipr_writer_write(ipr_writer *w, const void *src, size_t bytes)
     return IPR_OK;
 }
 
-IPR_API int ipr_writer_text(ipr_writer *w, const char *s) { return ipr_writer_write(w, s, s ? ipr__strlen(s) : 0); }
-IPR_API uint64_t ipr_writer_bytes(const ipr_writer *w) { return w ? w->total : 0; }
-IPR_API const void *ipr_writer_data(const ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_text(ipr_writer *w, const char *s)
+{
+    return ipr_writer_write(w, s, s ? ipr__strlen(s) : 0);
+}
+IPR_API IPR__COLD uint64_t ipr_writer_bytes(const ipr_writer *w) { return w ? w->total : 0; }
+IPR_API IPR__COLD const void *ipr_writer_data(const ipr_writer *w)
 {
     return w && (w->kind == IPR__W_MEMORY || w->kind == IPR__W_BUFFER) ? w->buf : NULL;
 }
 
 #if IPR__FILES
-IPR__FN int ipr__writer_replace(ipr_writer *w)
+IPR__TOOL int ipr__writer_replace(ipr_writer *w)
 {
     int ok = ipr__os_close(w->handle, 1);
     w->handle = -1;
@@ -9980,7 +10041,7 @@ IPR__FN int ipr__writer_replace(ipr_writer *w)
 }
 #endif
 
-IPR_API int ipr_writer_commit(ipr_writer *w)
+IPR_API IPR__COLD int ipr_writer_commit(ipr_writer *w)
 {
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
@@ -9997,7 +10058,7 @@ IPR_API int ipr_writer_commit(ipr_writer *w)
     return IPR_OK;
 }
 
-IPR_API void ipr_writer_close(ipr_writer *w)
+IPR_API IPR__COLD void ipr_writer_close(ipr_writer *w)
 {
     if (!w) return;
 #if IPR__FILES
@@ -10014,7 +10075,7 @@ IPR_API void ipr_writer_close(ipr_writer *w)
     w->status = IPR_E_STATE;
 }
 
-IPR_API int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_t bytes, int flags)
+IPR_API IPR__COLD int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_t bytes, int flags)
 {
     ipr_writer w;
     int status;
@@ -10025,7 +10086,7 @@ IPR_API int ipr_file_write(ipr_ctx *c, const char *path, const void *data, size_
     return status;
 }
 
-IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
+IPR_API IPR__COLD void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
 {
     ipr_reader r;
     uint8_t *data = NULL;
@@ -10046,12 +10107,12 @@ IPR_API void *ipr_file_read(ipr_ctx *c, const char *path, size_t *bytes)
     return data;
 }
 
-IPR_API void ipr_file_free(ipr_ctx *c, void *data) { ipr__free(c, data); }
+IPR_API IPR__COLD void ipr_file_free(ipr_ctx *c, void *data) { ipr__free(c, data); }
 
 /* ---- JSON: characters ---- */
 
 /* Length of the UTF-8 character at s (RFC 3629: no overlong forms, no surrogates), 0 if there is none. */
-IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
+IPR__TOOL int ipr__utf8(const uint8_t *s, size_t n)
 {
     int len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0, i;
     if (!len || (size_t)len > n) return 0;
@@ -10063,7 +10124,7 @@ IPR__FN int ipr__utf8(const uint8_t *s, size_t n)
 }
 
 /* Code point as UTF-8; returns the length. */
-IPR__FN int ipr__utf8_put(char out[4], uint32_t u)
+IPR__TOOL int ipr__utf8_put(char out[4], uint32_t u)
 {
     if (u < 0x80) {
         out[0] = (char)u;
@@ -10088,7 +10149,7 @@ IPR__FN int ipr__utf8_put(char out[4], uint32_t u)
 }
 
 /* Four hex digits at s; -1 if they are not. */
-IPR__FN int32_t ipr__hex4(const char *s, size_t n)
+IPR__TOOL int32_t ipr__hex4(const char *s, size_t n)
 {
     int32_t v = 0;
     int i;
@@ -10139,27 +10200,27 @@ typedef struct ipr__lex {
     const char *error;
 } ipr__lex;
 
-IPR__FN void ipr__lex_start(ipr__lex *x, const char *s, size_t n)
+IPR__TOOL void ipr__lex_start(ipr__lex *x, const char *s, size_t n)
 {
     ipr__zero(x, sizeof *x);
     x->s = s;
     x->n = n;
 }
 
-IPR__FN int ipr__lex_error(ipr__lex *x, const char *why)
+IPR__TOOL int ipr__lex_error(ipr__lex *x, const char *why)
 {
     x->error = why;
     return IPR__J_ERROR;
 }
 
-IPR__FN void ipr__lex_space(ipr__lex *x)
+IPR__TOOL void ipr__lex_space(ipr__lex *x)
 {
     while (x->at < x->n && (x->s[x->at] == ' ' || x->s[x->at] == '\t' || x->s[x->at] == '\n' || x->s[x->at] == '\r'))
         x->at++;
 }
 
 /* An escape behind the backslash at x->at: steps over it. */
-IPR__FN int ipr__lex_escape(ipr__lex *x)
+IPR__TOOL int ipr__lex_escape(ipr__lex *x)
 {
     char ch = x->at + 1 < x->n ? x->s[x->at + 1] : 0;
     int32_t u, low;
@@ -10186,7 +10247,7 @@ IPR__FN int ipr__lex_escape(ipr__lex *x)
     return 1;
 }
 
-IPR__FN int ipr__lex_string(ipr__lex *x, int kind)
+IPR__TOOL int ipr__lex_string(ipr__lex *x, int kind)
 {
     if (x->at >= x->n || x->s[x->at] != '"') return ipr__lex_error(x, "a key in double quotes is needed");
     x->from = ++x->at;
@@ -10202,14 +10263,14 @@ IPR__FN int ipr__lex_string(ipr__lex *x, int kind)
     return kind;
 }
 
-IPR__FN size_t ipr__lex_digits(ipr__lex *x)
+IPR__TOOL size_t ipr__lex_digits(ipr__lex *x)
 {
     size_t from = x->at;
     while (x->at < x->n && x->s[x->at] >= '0' && x->s[x->at] <= '9') x->at++;
     return x->at - from;
 }
 
-IPR__FN int ipr__lex_number(ipr__lex *x)
+IPR__TOOL int ipr__lex_number(ipr__lex *x)
 {
     size_t first, digits;
     x->from = x->at;
@@ -10231,7 +10292,7 @@ IPR__FN int ipr__lex_number(ipr__lex *x)
     return IPR__J_NUMBER;
 }
 
-IPR__FN int ipr__lex_word(ipr__lex *x, const char *word, int kind)
+IPR__TOOL int ipr__lex_word(ipr__lex *x, const char *word, int kind)
 {
     size_t n = ipr__strlen(word);
     if (x->n - x->at < n || ipr__memcmp(x->s + x->at, word, n)) return ipr__lex_error(x, "a value is needed");
@@ -10240,7 +10301,7 @@ IPR__FN int ipr__lex_word(ipr__lex *x, const char *word, int kind)
     return kind;
 }
 
-IPR__FN int ipr__lex_open(ipr__lex *x, int object)
+IPR__TOOL int ipr__lex_open(ipr__lex *x, int object)
 {
     if (x->depth == 63) return ipr__lex_error(x, "more than 63 levels");
     x->depth++;
@@ -10251,7 +10312,7 @@ IPR__FN int ipr__lex_open(ipr__lex *x, int object)
     return object ? IPR__J_OBJECT : IPR__J_ARRAY;
 }
 
-IPR__FN int ipr__lex_close(ipr__lex *x)
+IPR__TOOL int ipr__lex_close(ipr__lex *x)
 {
     int object = (int)(x->objects >> x->depth & 1u);
     x->from = x->at++;
@@ -10261,7 +10322,7 @@ IPR__FN int ipr__lex_close(ipr__lex *x)
     return object ? IPR__J_OBJECT_END : IPR__J_ARRAY_END;
 }
 
-IPR__FN int ipr__lex_value(ipr__lex *x)
+IPR__TOOL int ipr__lex_value(ipr__lex *x)
 {
     char ch = x->s[x->at];
     if (ch == '{' || ch == '[') return ipr__lex_open(x, ch == '{');
@@ -10273,7 +10334,7 @@ IPR__FN int ipr__lex_value(ipr__lex *x)
     return ipr__lex_number(x);
 }
 
-IPR__FN int ipr__lex_key(ipr__lex *x)
+IPR__TOOL int ipr__lex_key(ipr__lex *x)
 {
     size_t from, to;
     if (ipr__lex_string(x, IPR__J_KEY) == IPR__J_ERROR) return IPR__J_ERROR;
@@ -10289,7 +10350,7 @@ IPR__FN int ipr__lex_key(ipr__lex *x)
 }
 
 /* The next token. IPR__J_END once, behind the whole value; IPR__J_ERROR with x->error and x->at. */
-IPR__FN int ipr__lex_next(ipr__lex *x)
+IPR__TOOL int ipr__lex_next(ipr__lex *x)
 {
     char ch, closing;
     if (x->error) return IPR__J_ERROR;
@@ -10312,7 +10373,7 @@ IPR__FN int ipr__lex_next(ipr__lex *x)
 }
 
 /* One decoded character of a checked string span; returns its bytes in out. */
-IPR__FN int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
+IPR__TOOL int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
 {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     uint32_t u;
@@ -10341,7 +10402,7 @@ IPR__FN int ipr__json_char(const char *s, size_t n, size_t *at, char out[4])
 }
 
 /* Is the checked string span exactly this text? */
-IPR__FN int ipr__json_span_is(const char *s, size_t n, const char *text)
+IPR__TOOL int ipr__json_span_is(const char *s, size_t n, const char *text)
 {
     size_t at = 0;
     char ch[4];
@@ -10354,7 +10415,7 @@ IPR__FN int ipr__json_span_is(const char *s, size_t n, const char *text)
 }
 
 /* The decoded span into out with a 0 behind it: at most n + 1 bytes. Returns the length. */
-IPR__FN size_t ipr__json_decode(const char *s, size_t n, char *out)
+IPR__TOOL size_t ipr__json_decode(const char *s, size_t n, char *out)
 {
     size_t at = 0, len = 0;
     char ch[4];
@@ -10368,7 +10429,7 @@ IPR__FN size_t ipr__json_decode(const char *s, size_t n, char *out)
 }
 
 /* All digits, and it fits: 1 and *out. JSON's other spellings (1.0, 1e3, -0) are no sizes. */
-IPR__FN int ipr__json_u64(const char *s, size_t n, uint64_t *out)
+IPR__TOOL int ipr__json_u64(const char *s, size_t n, uint64_t *out)
 {
     size_t i;
     *out = 0;
@@ -10380,7 +10441,7 @@ IPR__FN int ipr__json_u64(const char *s, size_t n, uint64_t *out)
     return n > 0;
 }
 
-IPR__FN int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const ipr__lex *x)
+IPR__TOOL int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const ipr__lex *x)
 {
     uint64_t line = 1, col = 1;
     size_t i;
@@ -10393,7 +10454,7 @@ IPR__FN int ipr__json_fail(ipr_ctx *c, const char *fn, const char *what, const i
     return ipr__fail(c, IPR_E_FORMAT, fn, "%s: line %U column %U: %s", what, line, col, x->error);
 }
 
-IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_val *root)
+IPR_API IPR__COLD int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_val *root)
 {
     ipr__lex x;
     ipr_json_val v = IPR_ZERO;
@@ -10422,7 +10483,7 @@ IPR_API int ipr_json_parse(ipr_ctx *c, const char *text, size_t bytes, ipr_json_
 }
 
 /* The value that starts with this token, up to and with its end. */
-IPR__FN int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
+IPR__TOOL int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
 {
     size_t from = x->from;
     int depth = x->depth - 1;
@@ -10447,7 +10508,7 @@ IPR__FN int ipr__json_span(ipr__lex *x, int token, ipr_json_val *v)
 }
 
 /* The cursor is the place behind the last value; the lexer is set down there as if it had come so far. */
-IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value)
+IPR_API IPR__COLD int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr_json_val *value)
 {
     ipr__lex x;
     ipr_json_val none = IPR_ZERO;
@@ -10475,7 +10536,7 @@ IPR_API int ipr_json_next(ipr_json_val v, size_t *cursor, ipr_json_val *key, ipr
     return 1;
 }
 
-IPR__FN int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
+IPR__TOOL int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
 {
     size_t at = 0, used = 0;
     char ch[4];
@@ -10488,7 +10549,7 @@ IPR__FN int ipr__json_key_is(ipr_json_val k, const char *name, size_t n)
     return used == n;
 }
 
-IPR__FN ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
+IPR__TOOL ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
 {
     ipr_json_val key, value, none = IPR_ZERO;
     size_t at = 0;
@@ -10497,12 +10558,12 @@ IPR__FN ipr_json_val ipr__json_child(ipr_json_val v, const char *name, size_t n)
     return none;
 }
 
-IPR_API ipr_json_val ipr_json_member(ipr_json_val v, const char *key)
+IPR_API IPR__COLD ipr_json_val ipr_json_member(ipr_json_val v, const char *key)
 {
     return ipr__json_child(v, key ? key : "", key ? ipr__strlen(key) : 0);
 }
 
-IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
+IPR_API IPR__COLD ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
 {
     ipr_json_val value, none = IPR_ZERO;
     size_t at = 0;
@@ -10511,7 +10572,7 @@ IPR_API ipr_json_val ipr_json_at(ipr_json_val v, ipr_index i)
     return none;
 }
 
-IPR_API ipr_index ipr_json_count(ipr_json_val v)
+IPR_API IPR__COLD ipr_index ipr_json_count(ipr_json_val v)
 {
     ipr_json_val value;
     size_t at = 0;
@@ -10520,7 +10581,7 @@ IPR_API ipr_index ipr_json_count(ipr_json_val v)
     return n;
 }
 
-IPR_API ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
+IPR_API IPR__COLD ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
 {
     ipr_json_val none = IPR_ZERO;
     if (!path) return none;
@@ -10543,13 +10604,13 @@ IPR_API ipr_json_val ipr_json_get(ipr_json_val v, const char *path)
     return v;
 }
 
-IPR_API double ipr_json_to_double(ipr_json_val v, double otherwise)
+IPR_API IPR__COLD double ipr_json_to_double(ipr_json_val v, double otherwise)
 {
     double d;
     return v.type == IPR_JSON_NUMBER && ipr__parse_double(v.text, v.bytes, &d) == v.bytes ? d : otherwise;
 }
 
-IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
+IPR_API IPR__COLD int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
 {
     uint64_t u;
     int minus = v.type == IPR_JSON_NUMBER && v.text[0] == '-';
@@ -10558,12 +10619,12 @@ IPR_API int64_t ipr_json_to_int(ipr_json_val v, int64_t otherwise)
     return minus ? -(int64_t)u : (int64_t)u;
 }
 
-IPR_API int ipr_json_to_bool(ipr_json_val v, int otherwise)
+IPR_API IPR__COLD int ipr_json_to_bool(ipr_json_val v, int otherwise)
 {
     return v.type == IPR_JSON_BOOL ? *v.text == 't' : otherwise;
 }
 
-IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
+IPR_API IPR__COLD size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
 {
     size_t at = 0, len = 0, cut = 0;
     char ch[4];
@@ -10579,27 +10640,27 @@ IPR_API size_t ipr_json_to_text(ipr_json_val v, char *out, size_t cap)
     return len;
 }
 
-IPR_API int ipr_json_equals(ipr_json_val v, const char *text)
+IPR_API IPR__COLD int ipr_json_equals(ipr_json_val v, const char *text)
 {
     return text && ipr__json_key_is(v, text, ipr__strlen(text));
 }
 
 /* ---- JSON out ---- */
 
-IPR_API void ipr_json_begin(ipr_json *j, ipr_writer *w, int pretty)
+IPR_API IPR__COLD void ipr_json_begin(ipr_json *j, ipr_writer *w, int pretty)
 {
     ipr__zero(j, sizeof *j);
     j->w = w;
     j->pretty = pretty;
 }
 
-IPR__FN void ipr__json_misuse(ipr_json *j, const char *why)
+IPR__TOOL void ipr__json_misuse(ipr_json *j, const char *why)
 {
     if (!j->w->status) j->w->status = ipr__fail(j->w->ctx, IPR_E_STATE, "ipr_json", "%s", why);
 }
 
 /* Characters that stand for themselves go out in runs. */
-IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
+IPR__TOOL void ipr__json_quote(ipr_json *j, const char *s)
 {
     size_t n = ipr__strlen(s), from = 0, at = 0;
     (void)ipr_writer_write(j->w, "\"", 1);
@@ -10634,7 +10695,7 @@ IPR__FN void ipr__json_quote(ipr_json *j, const char *s)
     (void)ipr_writer_write(j->w, "\"", 1);
 }
 
-IPR__FN void ipr__json_line(ipr_json *j)
+IPR__TOOL void ipr__json_line(ipr_json *j)
 {
     int i;
     if (!j->pretty) return;
@@ -10643,7 +10704,7 @@ IPR__FN void ipr__json_line(ipr_json *j)
 }
 
 /* Before every value: comma, line, key. 1 when the value may be written. */
-IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
+IPR__TOOL int ipr__json_lead(ipr_json *j, const char *key)
 {
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return 0;
@@ -10664,7 +10725,7 @@ IPR__FN int ipr__json_lead(ipr_json *j, const char *key)
     return !j->w->status;
 }
 
-IPR__FN void ipr__json_open(ipr_json *j, const char *key, int object)
+IPR__TOOL void ipr__json_open(ipr_json *j, const char *key, int object)
 {
     if (!ipr__json_lead(j, key)) return;
     if (j->depth == 63) {
@@ -10677,15 +10738,15 @@ IPR__FN void ipr__json_open(ipr_json *j, const char *key, int object)
     j->filled &= ~((uint64_t)1 << j->depth);
 }
 
-IPR__FN void ipr__json_raw(ipr_json *j, const char *key, const char *text)
+IPR__TOOL void ipr__json_raw(ipr_json *j, const char *key, const char *text)
 {
     if (ipr__json_lead(j, key)) (void)ipr_writer_text(j->w, text);
 }
 
-IPR_API void ipr_json_object(ipr_json *j, const char *key) { ipr__json_open(j, key, 1); }
-IPR_API void ipr_json_array(ipr_json *j, const char *key) { ipr__json_open(j, key, 0); }
+IPR_API IPR__COLD void ipr_json_object(ipr_json *j, const char *key) { ipr__json_open(j, key, 1); }
+IPR_API IPR__COLD void ipr_json_array(ipr_json *j, const char *key) { ipr__json_open(j, key, 0); }
 
-IPR_API void ipr_json_end(ipr_json *j)
+IPR_API IPR__COLD void ipr_json_end(ipr_json *j)
 {
     uint64_t bit = (uint64_t)1 << j->depth;
     if (j->w->status) return;
@@ -10698,27 +10759,27 @@ IPR_API void ipr_json_end(ipr_json *j)
     (void)ipr_writer_write(j->w, j->objects & bit ? "}" : "]", 1);
 }
 
-IPR_API void ipr_json_str(ipr_json *j, const char *key, const char *value)
+IPR_API IPR__COLD void ipr_json_str(ipr_json *j, const char *key, const char *value)
 {
     if (!value) ipr__json_raw(j, key, "null");
     else if (ipr__json_lead(j, key)) ipr__json_quote(j, value);
 }
 
-IPR_API void ipr_json_num(ipr_json *j, const char *key, double value)
+IPR_API IPR__COLD void ipr_json_num(ipr_json *j, const char *key, double value)
 {
     char text[32];
     if (ipr__finite(value)) (void)ipr_fmt_double(text, value);
     ipr__json_raw(j, key, ipr__finite(value) ? text : "null");
 }
 
-IPR_API void ipr_json_fixed(ipr_json *j, const char *key, double value, int digits)
+IPR_API IPR__COLD void ipr_json_fixed(ipr_json *j, const char *key, double value, int digits)
 {
     char text[32];
     if (ipr__finite(value)) (void)ipr_fmt_fixed(text, value, digits);
     ipr__json_raw(j, key, ipr__finite(value) ? text : "null");
 }
 
-IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value)
+IPR_API IPR__COLD void ipr_json_int(ipr_json *j, const char *key, int64_t value)
 {
     char text[32];
     (void)ipr__fmt(text, sizeof text, value < 0 ? "-%U" : "%U",
@@ -10726,10 +10787,13 @@ IPR_API void ipr_json_int(ipr_json *j, const char *key, int64_t value)
     ipr__json_raw(j, key, text);
 }
 
-IPR_API void ipr_json_bool(ipr_json *j, const char *key, int value) { ipr__json_raw(j, key, value ? "true" : "false"); }
-IPR_API void ipr_json_null(ipr_json *j, const char *key) { ipr__json_raw(j, key, "null"); }
+IPR_API IPR__COLD void ipr_json_bool(ipr_json *j, const char *key, int value)
+{
+    ipr__json_raw(j, key, value ? "true" : "false");
+}
+IPR_API IPR__COLD void ipr_json_null(ipr_json *j, const char *key) { ipr__json_raw(j, key, "null"); }
 
-IPR_API int ipr_json_finish(ipr_json *j)
+IPR_API IPR__COLD int ipr_json_finish(ipr_json *j)
 {
     if (j->w->status) return j->w->status;
     if (j->depth || !j->done)
@@ -10751,12 +10815,12 @@ static const ipr__dtype ipr__dtypes[IPR_DT_COUNT] = {
     {"I64", "i8", 8, 'i'}, {"U64", "u8", 8, 'u'}, {"I32", "i4", 4, 'i'}, {"U32", "u4", 4, 'u'}, {"I16", "i2", 2, 'i'},
     {"U16", "u2", 2, 'u'}, {"I8", "i1", 1, 'i'},  {"U8", "u1", 1, 'u'},  {"BOOL", "b1", 1, 'u'}};
 
-IPR__FN int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
-IPR_API size_t ipr_dtype_bytes(int dtype) { return ipr__dtype_ok(dtype) ? ipr__dtypes[dtype].bytes : 0; }
-IPR_API const char *ipr_dtype_name(int dtype) { return ipr__dtypes[ipr__dtype_ok(dtype) ? dtype : 0].name; }
+IPR__TOOL int ipr__dtype_ok(int dtype) { return dtype > IPR_DT_NONE && dtype < IPR_DT_COUNT; }
+IPR_API IPR__COLD size_t ipr_dtype_bytes(int dtype) { return ipr__dtype_ok(dtype) ? ipr__dtypes[dtype].bytes : 0; }
+IPR_API IPR__COLD const char *ipr_dtype_name(int dtype) { return ipr__dtypes[ipr__dtype_ok(dtype) ? dtype : 0].name; }
 
 /* Elements of a shape, and their bytes; 0 when a dimension is negative or the product overflows. */
-IPR__FN int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, size_t *count, size_t *bytes)
+IPR__TOOL int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, size_t *count, size_t *bytes)
 {
     int i, zero = 0;
     *count = 1;
@@ -10770,14 +10834,14 @@ IPR__FN int ipr__shape_bytes(int rank, const ipr_index *dims, size_t element, si
     return 1;
 }
 
-IPR_API ipr_index ipr_array_count(const ipr_array *a)
+IPR_API IPR__COLD ipr_index ipr_array_count(const ipr_array *a)
 {
     size_t n, bytes;
     return a && ipr__shape_bytes(a->rank, a->dims, 1, &n, &bytes) ? (ipr_index)n : 0;
 }
 
 /* An array that a user or a file made: rank, dtype and bytes must agree. */
-IPR__FN int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
+IPR__TOOL int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
 {
     char show[72];
     size_t n, bytes;
@@ -10793,7 +10857,7 @@ IPR__FN int ipr__array_check(ipr_ctx *c, const char *fn, const ipr_array *a)
     return IPR_OK;
 }
 
-IPR__FN int ipr__host_order(void)
+IPR__TOOL int ipr__host_order(void)
 {
     const uint16_t one = 1;
     uint8_t low;
@@ -10801,10 +10865,10 @@ IPR__FN int ipr__host_order(void)
     return low ? IPR_ORDER_LITTLE : IPR_ORDER_BIG;
 }
 
-IPR__FN int ipr__order(int order) { return order == IPR_ORDER_HOST ? ipr__host_order() : order; }
+IPR__TOOL int ipr__order(int order) { return order == IPR_ORDER_HOST ? ipr__host_order() : order; }
 
 /* n elements of `size` bytes from one byte order to another. */
-IPR__FN void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t size, int from, int to)
+IPR__TOOL void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t size, int from, int to)
 {
     size_t i, k;
     if (size == 1 || ipr__order(from) == ipr__order(to)) {
@@ -10816,7 +10880,7 @@ IPR__FN void ipr__reorder(uint8_t *dst, const uint8_t *src, size_t n, size_t siz
 }
 
 /* Write an array's bytes little-endian; in place where they are so already. */
-IPR__FN void ipr__array_emit(ipr_writer *w, const ipr_array *a)
+IPR__TOOL void ipr__array_emit(ipr_writer *w, const ipr_array *a)
 {
     size_t size = ipr_dtype_bytes(a->dtype), n = size ? a->bytes / size : 0, i;
     const uint8_t *p = (const uint8_t *)a->data;
@@ -10834,7 +10898,7 @@ IPR__FN void ipr__array_emit(ipr_writer *w, const ipr_array *a)
 }
 
 /* IEEE 754 binary16 to binary32, exact. */
-IPR__FN float ipr__f16_f32(uint32_t h)
+IPR__TOOL float ipr__f16_f32(uint32_t h)
 {
     uint32_t sign = (h & 0x8000u) << 16, e = h >> 10 & 31u, m = h & 0x3ffu;
     if (e == 31) return ipr__bits_f32(sign | 0x7f800000u | m << 13);
@@ -10843,7 +10907,7 @@ IPR__FN float ipr__f16_f32(uint32_t h)
 }
 
 /* Element i as raw bits, any byte order. */
-IPR__FN uint64_t ipr__array_bits(const ipr_array *a, size_t i)
+IPR__TOOL uint64_t ipr__array_bits(const ipr_array *a, size_t i)
 {
     size_t size = ipr__dtypes[a->dtype].bytes, k;
     const uint8_t *p = (const uint8_t *)a->data + i * size;
@@ -10854,7 +10918,7 @@ IPR__FN uint64_t ipr__array_bits(const ipr_array *a, size_t i)
 }
 
 /* Sign-extended integer element; 0 and *ok = 0 for what int64 cannot hold. */
-IPR__FN int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
+IPR__TOOL int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
 {
     uint64_t v = ipr__array_bits(a, i);
     int bits = 8 * ipr__dtypes[a->dtype].bytes;
@@ -10869,7 +10933,7 @@ IPR__FN int64_t ipr__array_int(const ipr_array *a, size_t i, int *ok)
     return (int64_t)v;
 }
 
-IPR__FN double ipr__array_double(const ipr_array *a, size_t i)
+IPR__TOOL double ipr__array_double(const ipr_array *a, size_t i)
 {
     uint64_t v = ipr__array_bits(a, i);
     int ok = 1;
@@ -10884,13 +10948,13 @@ IPR__FN double ipr__array_double(const ipr_array *a, size_t i)
 }
 
 /* A double that float holds: finite ones up to FLT_MAX, and what is not finite. */
-IPR__FN int ipr__fits_float(double v)
+IPR__TOOL int ipr__fits_float(double v)
 {
     return !ipr__finite(v) || (v <= 3.4028234663852886e38 && v >= -3.4028234663852886e38);
 }
 
 /* Elements [0, n) of a as floating point at dst; returns how many fitted in a row from the start. */
-IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *dst)
+IPR__TOOL size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *dst)
 {
     size_t i;
     if (a->dtype == dtype) {
@@ -10909,7 +10973,7 @@ IPR__FN size_t ipr__array_floats(const ipr_array *a, size_t n, int dtype, void *
     return n;
 }
 
-IPR__FN size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *dst)
+IPR__TOOL size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *dst)
 {
     size_t i;
     int ok = 1;
@@ -10928,7 +10992,7 @@ IPR__FN size_t ipr__array_ints(const ipr_array *a, size_t n, int dtype, void *ds
     return n;
 }
 
-IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
+IPR_API IPR__COLD int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
 {
     char show[72];
     size_t n, done;
@@ -10948,7 +11012,7 @@ IPR_API int ipr_array_get(ipr_ctx *c, const ipr_array *a, int dtype, void *dst)
                      ipr_dtype_name(dtype));
 }
 
-IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
+IPR_API IPR__COLD ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
 {
     ipr_tensor *t;
     int real;
@@ -10967,7 +11031,7 @@ IPR_API ipr_tensor *ipr_array_tensor(ipr_ctx *c, const ipr_array *a)
     return t;
 }
 
-IPR_API int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_array *out)
+IPR_API IPR__COLD int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_array *out)
 {
     int i;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_array_of", "out is NULL");
@@ -10983,7 +11047,7 @@ IPR_API int ipr_array_of(ipr_ctx *c, const ipr_tensor *t, const char *name, ipr_
     return ipr_status(c);
 }
 
-IPR_API void ipr_array_free(ipr_ctx *c, ipr_array *a)
+IPR_API IPR__COLD void ipr_array_free(ipr_ctx *c, ipr_array *a)
 {
     if (!a) return;
     ipr__free(c, a->owned);
@@ -10993,7 +11057,7 @@ IPR_API void ipr_array_free(ipr_ctx *c, ipr_array *a)
 /* ---- npy ---- */
 
 /* A bounded text writer with the 10 bytes of magic, version and length in front. */
-IPR_API int ipr_npy_write(ipr_writer *w, const ipr_array *a)
+IPR_API IPR__COLD int ipr_npy_write(ipr_writer *w, const ipr_array *a)
 {
     char head[512];
     ipr__text t;
@@ -11036,20 +11100,20 @@ typedef struct ipr__npy {
     ipr_index dims[IPR_ARRAY_RANK];
 } ipr__npy;
 
-IPR__FN char ipr__npy_peek(ipr__npy *p)
+IPR__TOOL char ipr__npy_peek(ipr__npy *p)
 {
     while (p->at < p->n && (p->s[p->at] == ' ' || p->s[p->at] == '\n' || p->s[p->at] == '\t')) p->at++;
     return p->at < p->n ? p->s[p->at] : 0;
 }
 
-IPR__FN int ipr__npy_eat(ipr__npy *p, char ch)
+IPR__TOOL int ipr__npy_eat(ipr__npy *p, char ch)
 {
     if (!ch || ipr__npy_peek(p) != ch) return 0;
     p->at++;
     return 1;
 }
 
-IPR__FN int ipr__npy_word(ipr__npy *p, const char *word)
+IPR__TOOL int ipr__npy_word(ipr__npy *p, const char *word)
 {
     size_t n = ipr__strlen(word);
     (void)ipr__npy_peek(p);
@@ -11059,7 +11123,7 @@ IPR__FN int ipr__npy_word(ipr__npy *p, const char *word)
 }
 
 /* A quoted text of up to 15 characters without escapes. */
-IPR__FN int ipr__npy_text(ipr__npy *p, char out[16])
+IPR__TOOL int ipr__npy_text(ipr__npy *p, char out[16])
 {
     char quote = ipr__npy_peek(p);
     int n = 0;
@@ -11072,7 +11136,7 @@ IPR__FN int ipr__npy_text(ipr__npy *p, char out[16])
     return p->at < p->n && p->s[p->at++] == quote;
 }
 
-IPR__FN int ipr__npy_dtype(ipr__npy *p, const char *t)
+IPR__TOOL int ipr__npy_dtype(ipr__npy *p, const char *t)
 {
     int i;
     p->order = t[0] == '<' ? IPR_ORDER_LITTLE : t[0] == '>' ? IPR_ORDER_BIG : t[0] == '|' ? IPR_ORDER_HOST : -1;
@@ -11082,7 +11146,7 @@ IPR__FN int ipr__npy_dtype(ipr__npy *p, const char *t)
     return p->dtype && (p->order != IPR_ORDER_HOST || ipr__dtypes[p->dtype].bytes == 1);
 }
 
-IPR__FN int ipr__npy_shape(ipr__npy *p)
+IPR__TOOL int ipr__npy_shape(ipr__npy *p)
 {
     if (!ipr__npy_eat(p, '(')) return 0;
     while (!ipr__npy_eat(p, ')')) {
@@ -11101,7 +11165,7 @@ IPR__FN int ipr__npy_shape(ipr__npy *p)
 }
 
 /* NULL, or what is wrong with the header. */
-IPR__FN const char *ipr__npy_header(ipr__npy *p)
+IPR__TOOL const char *ipr__npy_header(ipr__npy *p)
 {
     int seen = 0;
     if (!ipr__npy_eat(p, '{')) return "the header is no dictionary";
@@ -11125,7 +11189,7 @@ IPR__FN const char *ipr__npy_header(ipr__npy *p)
 }
 
 /* Fortran order is the row-major order of the reversed shape: walk the target, step through the source. */
-IPR__FN void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t *src, size_t n)
+IPR__TOOL void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t *src, size_t n)
 {
     size_t size = ipr_dtype_bytes(a->dtype), step[IPR_ARRAY_RANK], at[IPR_ARRAY_RANK], i, off = 0;
     int k;
@@ -11145,7 +11209,7 @@ IPR__FN void ipr__npy_transpose(const ipr_array *a, uint8_t *dst, const uint8_t 
 }
 
 /* The data behind a checked header, to host order. */
-IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
+IPR__TOOL int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
 {
     size_t n, bytes, size = ipr_dtype_bytes(p->dtype);
     const uint8_t *src;
@@ -11180,7 +11244,7 @@ IPR__FN int ipr__npy_data(ipr_reader *r, const ipr__npy *p, ipr_array *out)
     return IPR_OK;
 }
 
-IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
+IPR_API IPR__COLD int ipr_npy_read(ipr_reader *r, ipr_array *out)
 {
     uint8_t head[12];
     ipr__npy p;
@@ -11215,7 +11279,7 @@ IPR_API int ipr_npy_read(ipr_reader *r, ipr_array *out)
     return r->status;
 }
 
-IPR_API int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
+IPR_API IPR__COLD int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
 {
     ipr_array a;
     ipr_writer w;
@@ -11228,7 +11292,7 @@ IPR_API int ipr_npy_save(ipr_ctx *c, const char *path, const ipr_tensor *t)
     return status;
 }
 
-IPR_API ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
+IPR_API IPR__COLD ipr_tensor *ipr_npy_load(ipr_ctx *c, const char *path)
 {
     ipr_reader r;
     ipr_array a = IPR_ZERO;
@@ -11252,7 +11316,7 @@ enum { IPR__ST_HEADER_MAX = 100000000 }; /* the format's own cap */
 typedef int (*ipr__before_fn)(const void *arg, uint32_t a, uint32_t b);
 
 /* Heap sort of indices: no recursion, no memory, n log n for the most hostile order. */
-IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void *arg)
+IPR__TOOL void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void *arg)
 {
     size_t heap, end, at, kid;
     uint32_t x;
@@ -11274,7 +11338,7 @@ IPR__FN void ipr__sort(uint32_t *v, size_t n, ipr__before_fn before, const void 
 }
 
 /* < 0, 0, > 0 by bytes */
-IPR__FN int ipr__strcmp(const char *a, const char *b)
+IPR__TOOL int ipr__strcmp(const char *a, const char *b)
 {
     while (*a && *a == *b) {
         a++;
@@ -11284,27 +11348,27 @@ IPR__FN int ipr__strcmp(const char *a, const char *b)
 }
 
 /* Written order: large elements first, so that each starts aligned; then by name. */
-IPR__FN int ipr__st_write_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__st_write_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_array *v = (const ipr_array *)arg;
     size_t a = ipr_dtype_bytes(v[i].dtype), b = ipr_dtype_bytes(v[j].dtype);
     return a != b ? a > b : ipr__strcmp(v[i].name, v[j].name) < 0;
 }
 
-IPR__FN int ipr__array_name_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__array_name_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_array *v = (const ipr_array *)arg;
     return ipr__strcmp(v[i].name, v[j].name) < 0;
 }
 
-IPR__FN int ipr__pair_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__pair_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_pair *v = (const ipr_pair *)arg;
     return ipr__strcmp(v[i].key, v[j].key) < 0;
 }
 
 /* A name that comes back from a file as it went in: not empty, UTF-8. */
-IPR__FN int ipr__st_text_ok(const char *s)
+IPR__TOOL int ipr__st_text_ok(const char *s)
 {
     size_t n = s ? ipr__strlen(s) : 0, at = 0;
     while (at < n) {
@@ -11316,7 +11380,7 @@ IPR__FN int ipr__st_text_ok(const char *s)
 }
 
 /* Check what is to be written; order[] gets the order of the file. */
-IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *meta, uint32_t *order, uint32_t *keys)
+IPR__TOOL int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *meta, uint32_t *order, uint32_t *keys)
 {
     char show[72];
     const char *fn = "ipr_st_write";
@@ -11353,14 +11417,14 @@ IPR__FN int ipr__st_plan(ipr_ctx *c, const ipr_array *v, int n, const ipr_meta *
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_hash_sink(void *user, const void *src, size_t bytes)
+IPR__TOOL int ipr__st_hash_sink(void *user, const void *src, size_t bytes)
 {
     ipr_sha256_update((ipr_sha256 *)user, src, bytes);
     return 1;
 }
 
 /* SHA-256 of all arrays' bytes as the file will have them. */
-IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *order, uint8_t out[32])
+IPR__TOOL int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *order, uint8_t out[32])
 {
     ipr_sha256 s;
     ipr_writer w;
@@ -11374,8 +11438,8 @@ IPR__FN int ipr__st_hash(ipr_ctx *c, const ipr_array *v, int n, const uint32_t *
     return status;
 }
 
-IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
-                           const uint32_t *keys, const char *hash)
+IPR__TOOL int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint32_t *order, const ipr_meta *meta,
+                             const uint32_t *keys, const char *hash)
 {
     ipr_json j;
     uint64_t at = 0;
@@ -11411,8 +11475,8 @@ IPR__FN int ipr__st_header(ipr_writer *w, const ipr_array *v, int n, const uint3
 }
 
 /* The header is counted first, then written, so no memory is needed for it. */
-IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order,
-                         const uint32_t *keys)
+IPR__TOOL int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_meta *meta, const uint32_t *order,
+                           const uint32_t *keys)
 {
     ipr_writer count;
     uint8_t sum[32], head[8];
@@ -11435,7 +11499,7 @@ IPR__FN int ipr__st_emit(ipr_writer *w, const ipr_array *v, int n, const ipr_met
     return w->status;
 }
 
-IPR_API int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_st_write(ipr_writer *w, const ipr_array *arrays, int n, const ipr_meta *meta)
 {
     uint32_t *order;
     size_t bytes;
@@ -11473,7 +11537,7 @@ typedef struct ipr__st_count {
     size_t tensors, pairs, text;
 } ipr__st_count;
 
-IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t n, ipr__st_count *k)
+IPR__TOOL int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t n, ipr__st_count *k)
 {
     ipr__lex x;
     int token, meta = 0;
@@ -11494,13 +11558,13 @@ IPR__FN int ipr__st_measure(ipr_ctx *c, const char *file, const char *s, size_t 
     return token == IPR__J_END ? IPR_OK : ipr__json_fail(c, "ipr_st_open", file, &x);
 }
 
-IPR__FN int ipr__st_bad(const ipr_st *st, const char *name, const char *why)
+IPR__TOOL int ipr__st_bad(const ipr_st *st, const char *name, const char *why)
 {
     char show[72];
     return ipr__fail(st->c, IPR_E_FORMAT, "ipr_st_open", "%s: tensor \"%s\": %s", st->file, ipr__show(show, name), why);
 }
 
-IPR__FN const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
+IPR__TOOL const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
 {
     char *s = st->text_next;
     st->text_next += ipr__json_decode(x->s + x->from, x->to - x->from, s) + 1;
@@ -11508,7 +11572,7 @@ IPR__FN const char *ipr__st_keep(ipr_st *st, const ipr__lex *x)
 }
 
 /* [size, size, ...] of up to `most` numbers; -1 if it is not that. */
-IPR__FN int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
+IPR__TOOL int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
 {
     int n = 0, token;
     if (ipr__lex_next(x) != IPR__J_ARRAY) return -1;
@@ -11519,7 +11583,7 @@ IPR__FN int ipr__st_numbers(ipr__lex *x, uint64_t *out, int most)
     return n;
 }
 
-IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
+IPR__TOOL int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
 {
     char show[72], type[72], text[72];
     int i, token = ipr__lex_next(x);
@@ -11538,7 +11602,7 @@ IPR__FN int ipr__st_dtype(ipr_st *st, ipr__lex *x, ipr_array *a)
 }
 
 /* {"dtype": .., "shape": [..], "data_offsets": [.., ..]} of the tensor a->name. */
-IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[2])
+IPR__TOOL int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[2])
 {
     uint64_t dims[IPR_ARRAY_RANK];
     int seen = 0, token, i;
@@ -11569,7 +11633,7 @@ IPR__FN int ipr__st_tensor(ipr_st *st, ipr__lex *x, ipr_array *a, uint64_t span[
 }
 
 /* The offsets are claims: inside the data, and exactly as long as the shape says. */
-IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
+IPR__TOOL int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
 {
     char show[72];
     size_t n, bytes;
@@ -11589,7 +11653,7 @@ IPR__FN int ipr__st_place(ipr_st *st, ipr_array *a, const uint64_t span[2])
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_metadata(ipr_st *st, ipr__lex *x)
+IPR__TOOL int ipr__st_metadata(ipr_st *st, ipr__lex *x)
 {
     int token;
     if (st->meta.count || ipr__lex_next(x) != IPR__J_OBJECT)
@@ -11605,7 +11669,7 @@ IPR__FN int ipr__st_metadata(ipr_st *st, ipr__lex *x)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_entries(ipr_st *st, const char *s, size_t n)
+IPR__TOOL int ipr__st_entries(ipr_st *st, const char *s, size_t n)
 {
     ipr__lex x;
     int meta = 0;
@@ -11627,14 +11691,14 @@ IPR__FN int ipr__st_entries(ipr_st *st, const char *s, size_t n)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_from_before(const void *arg, uint32_t i, uint32_t j)
+IPR__TOOL int ipr__st_from_before(const void *arg, uint32_t i, uint32_t j)
 {
     const ipr_st *st = (const ipr_st *)arg;
     return st->from[i] != st->from[j] ? st->from[i] < st->from[j] : st->arrays[i].bytes < st->arrays[j].bytes;
 }
 
 /* By place: every byte belongs to exactly one tensor. */
-IPR__FN int ipr__st_tiling(ipr_st *st)
+IPR__TOOL int ipr__st_tiling(ipr_st *st)
 {
     char s1[72], s2[72];
     uint64_t at = 0;
@@ -11661,7 +11725,7 @@ IPR__FN int ipr__st_tiling(ipr_st *st)
 }
 
 /* Put items into the order of order[], in place, cycle by cycle. */
-IPR__FN void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
+IPR__TOOL void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
 {
     uint8_t *v = (uint8_t *)items, hold[sizeof(ipr_array)];
     int i;
@@ -11681,7 +11745,7 @@ IPR__FN void ipr__st_permute(uint32_t *order, int n, void *items, size_t size)
 }
 
 /* Sort tensors and metadata, and refuse two of one name. */
-IPR__FN int ipr__st_names(ipr_st *st)
+IPR__TOOL int ipr__st_names(ipr_st *st)
 {
     char show[72];
     int i;
@@ -11701,7 +11765,7 @@ IPR__FN int ipr__st_names(ipr_st *st)
     return IPR_OK;
 }
 
-IPR__FN int ipr__st_check_hash(ipr_st *st)
+IPR__TOOL int ipr__st_check_hash(ipr_st *st)
 {
     const char *want = ipr_st_meta(st, "sha256");
     uint8_t sum[32];
@@ -11716,7 +11780,7 @@ IPR__FN int ipr__st_check_hash(ipr_st *st)
 }
 
 /* One block for the object and all it points to, but the data. */
-IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
+IPR__TOOL ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
 {
     size_t a, b, t, bytes, items = IPR__MAX(k->tensors, k->pairs);
     ipr_st *st = NULL;
@@ -11739,7 +11803,7 @@ IPR__FN ipr_st *ipr__st_block(ipr_ctx *c, const ipr__st_count *k)
 }
 
 /* Header bytes are there: count, allocate, read the data, then believe nothing. */
-IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int flags)
+IPR__TOOL ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int flags)
 {
     ipr__st_count k;
     ipr_st *st;
@@ -11773,7 +11837,7 @@ IPR__FN ipr_st *ipr__st_build(ipr_reader *r, const char *head, size_t n, int fla
     return NULL;
 }
 
-IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
+IPR_API IPR__COLD ipr_st *ipr_st_open(ipr_reader *r, int flags)
 {
     uint8_t len8[8];
     uint64_t len;
@@ -11801,7 +11865,7 @@ IPR_API ipr_st *ipr_st_open(ipr_reader *r, int flags)
     return st;
 }
 
-IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
+IPR_API IPR__COLD ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
 {
     ipr_reader r;
     ipr_st *st;
@@ -11811,7 +11875,7 @@ IPR_API ipr_st *ipr_st_open_file(ipr_ctx *c, const char *path, int flags)
     return st;
 }
 
-IPR_API void ipr_st_close(ipr_st *st)
+IPR_API IPR__COLD void ipr_st_close(ipr_st *st)
 {
     ipr_ctx *c;
     if (!st) return;
@@ -11823,14 +11887,14 @@ IPR_API void ipr_st_close(ipr_st *st)
     ipr__free(c, st);
 }
 
-IPR_API int ipr_st_count(const ipr_st *st) { return st ? st->count : 0; }
-IPR_API const ipr_array *ipr_st_at(const ipr_st *st, int i)
+IPR_API IPR__COLD int ipr_st_count(const ipr_st *st) { return st ? st->count : 0; }
+IPR_API IPR__COLD const ipr_array *ipr_st_at(const ipr_st *st, int i)
 {
     return st && i >= 0 && i < st->count ? &st->arrays[i] : NULL;
 }
-IPR_API const ipr_meta *ipr_st_meta_all(const ipr_st *st) { return st ? &st->meta : NULL; }
+IPR_API IPR__COLD const ipr_meta *ipr_st_meta_all(const ipr_st *st) { return st ? &st->meta : NULL; }
 
-IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
+IPR_API IPR__COLD const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
 {
     int lo = 0, hi = st && name ? st->count : 0;
     while (lo < hi) {
@@ -11842,7 +11906,7 @@ IPR_API const ipr_array *ipr_st_find(const ipr_st *st, const char *name)
     return NULL;
 }
 
-IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key)
+IPR_API IPR__COLD const char *ipr_st_meta(const ipr_st *st, const char *key)
 {
     int i;
     for (i = 0; st && key && i < st->meta.count; i++)
@@ -11853,7 +11917,7 @@ IPR_API const char *ipr_st_meta(const ipr_st *st, const char *key)
 /* ---- parameters ---- */
 
 /* Arrays of all parameters; NULL on error. Free with ipr__free. */
-IPR__FN ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
+IPR__TOOL ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     size_t bytes;
@@ -11869,7 +11933,7 @@ IPR__FN ipr_array *ipr__params_arrays(const ipr_params *p, int *count)
     return v;
 }
 
-IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta *meta)
 {
     ipr_array *v;
     int n;
@@ -11884,7 +11948,7 @@ IPR_API int ipr_params_write(const ipr_params *p, ipr_writer *w, const ipr_meta 
     return w->status;
 }
 
-IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_save(const ipr_params *p, const char *path, const ipr_meta *meta)
 {
     ipr_writer w;
     int status;
@@ -11896,7 +11960,8 @@ IPR_API int ipr_params_save(const ipr_params *p, const char *path, const ipr_met
     return status;
 }
 
-IPR_API int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, size_t *needed, const ipr_meta *meta)
+IPR_API IPR__COLD int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, size_t *needed,
+                                             const ipr_meta *meta)
 {
     ipr_writer w;
     int status;
@@ -11910,7 +11975,7 @@ IPR_API int ipr_params_save_memory(const ipr_params *p, void *buf, size_t cap, s
     return status;
 }
 
-IPR_API int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
+IPR_API IPR__COLD int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
 {
     ipr_ctx *c = ipr_params_ctx(p);
     ipr_array *v;
@@ -11929,7 +11994,7 @@ IPR_API int ipr_params_sha256(const ipr_params *p, uint8_t out[32])
     return status;
 }
 
-IPR__FN const char *ipr__array_shape(const ipr_array *a, char out[96])
+IPR__TOOL const char *ipr__array_shape(const ipr_array *a, char out[96])
 {
     ipr__text t;
     int i;
@@ -11951,7 +12016,7 @@ typedef struct ipr__names {
     int count;
 } ipr__names;
 
-IPR__FN void ipr__names_add(ipr__names *v, const char *name)
+IPR__TOOL void ipr__names_add(ipr__names *v, const char *name)
 {
     char show[72];
     if (v->count++ >= 3) return;
@@ -11959,7 +12024,7 @@ IPR__FN void ipr__names_add(ipr__names *v, const char *name)
     ipr__text_s(&v->text, ipr__show(show, name));
 }
 
-IPR__FN const char *ipr__names_end(ipr__names *v)
+IPR__TOOL const char *ipr__names_end(ipr__names *v)
 {
     if (v->count > 3) {
         ipr__text_s(&v->text, " and ");
@@ -11971,7 +12036,7 @@ IPR__FN const char *ipr__names_end(ipr__names *v)
 }
 
 /* Names the model and the file do not share. */
-IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
+IPR__TOOL int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
 {
     char b1[180], b2[180];
     ipr__names missing, extra;
@@ -11998,7 +12063,7 @@ IPR__FN int ipr__params_match_names(ipr_params *p, const ipr_st *st, int flags)
 }
 
 /* One parameter against its array: floating point, same shape, and every value fits. */
-IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *a)
+IPR__TOOL int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *a)
 {
     char show[72], s1[96], s2[96];
     int i, same = ipr_rank(t) == a->rank;
@@ -12019,7 +12084,7 @@ IPR__FN int ipr__params_match(ipr_ctx *c, const ipr_tensor *t, const ipr_array *
     return ipr_read(c, t) ? IPR_OK : ipr_status(c);
 }
 
-IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
+IPR_API IPR__COLD int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     const ipr_array *a;
@@ -12037,7 +12102,7 @@ IPR_API int ipr_params_from(ipr_params *p, const ipr_st *st, int flags)
     return IPR_OK;
 }
 
-IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
+IPR_API IPR__COLD int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
 {
     ipr_st *st;
     int status;
@@ -12049,7 +12114,7 @@ IPR_API int ipr_params_read(ipr_params *p, ipr_reader *r, int flags)
     return status;
 }
 
-IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags)
+IPR_API IPR__COLD int ipr_params_load(ipr_params *p, const char *path, int flags)
 {
     ipr_reader r;
     int status;
@@ -12060,7 +12125,7 @@ IPR_API int ipr_params_load(ipr_params *p, const char *path, int flags)
     return status;
 }
 
-IPR_API int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes, int flags)
+IPR_API IPR__COLD int ipr_params_load_memory(ipr_params *p, const void *data, size_t bytes, int flags)
 {
     ipr_reader r;
     int status;
@@ -14977,7 +15042,7 @@ struct ipr_opt {
 /* Zero is the default, a negative number is zero. */
 IPR__FN double ipr__or(double v, double otherwise) { return v < 0 ? 0 : v > 0 ? v : ipr__isnan(v) ? v : otherwise; }
 
-IPR__FN ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
+IPR__TOOL ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
 {
     ipr_opt_desc r = IPR_ZERO;
     if (d) r = *d;
@@ -14990,7 +15055,7 @@ IPR__FN ipr_opt_desc ipr__opt_defaults(const ipr_opt_desc *d)
     return r;
 }
 
-IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
+IPR__TOOL int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
 {
     const char *fn = "ipr_opt_new";
     if (d->kind < IPR_OPT_ADAM || d->kind > IPR_OPT_SGD)
@@ -15015,7 +15080,7 @@ IPR__FN int ipr__opt_check(ipr_ctx *c, const ipr_opt_desc *d)
     return IPR_OK;
 }
 
-IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
+IPR_API IPR__COLD ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
 {
     ipr_ctx *c = ipr_params_ctx(p);
     const ipr_opt_desc r = ipr__opt_defaults(d);
@@ -15042,7 +15107,7 @@ IPR_API ipr_opt *ipr_opt_new(ipr_params *p, const ipr_opt_desc *d)
     return o;
 }
 
-IPR_API void ipr_opt_free(ipr_opt *o)
+IPR_API IPR__COLD void ipr_opt_free(ipr_opt *o)
 {
     if (!o) return;
     ipr__arena_free(&o->arena, 1);
@@ -15053,13 +15118,13 @@ IPR_API double ipr_opt_lr(const ipr_opt *o) { return o ? o->lr : 0; }
 IPR_API uint64_t ipr_opt_steps(const ipr_opt *o) { return o ? o->steps : 0; }
 IPR_API ipr_params *ipr_opt_params(const ipr_opt *o) { return o ? o->p : NULL; }
 
-IPR_API ipr_opt_desc ipr_opt_resolved(const ipr_opt *o)
+IPR_API IPR__COLD ipr_opt_desc ipr_opt_resolved(const ipr_opt *o)
 {
     ipr_opt_desc z = IPR_ZERO;
     return o ? o->d : z;
 }
 
-IPR_API int ipr_opt_set_lr(ipr_opt *o, double lr)
+IPR_API IPR__COLD int ipr_opt_set_lr(ipr_opt *o, double lr)
 {
     if (!o) return IPR_E_ARG;
     if (!(lr >= 0) || !ipr__finite(lr))
@@ -15175,6 +15240,7 @@ IPR__FN int ipr__opt_apply(ipr_opt *o, double scale)
 {
     ipr__opt_job job;
     ipr_index elements;
+    unsigned mode;
     int i, chunks;
     if (o->c->err) return o->c->err;
     if (ipr__opt_prepare(o, &chunks, &elements)) return o->c->err;
@@ -15188,9 +15254,11 @@ IPR__FN int ipr__opt_apply(ipr_opt *o, double scale)
     }
     job.o = o;
     job.scale = scale;
+    mode = ipr__ftz(o->c);
     if (elements < IPR__OPT_ALONE)
         for (i = 0; i < chunks; i++) ipr__opt_task(&job, i, 0);
     else ipr__par(o->c, chunks, ipr__opt_task, &job);
+    ipr__ftz_end(mode);
     o->steps++;
     ipr_params_zero_grad(o->p);
     return IPR_OK;
@@ -15252,7 +15320,7 @@ IPR_API double ipr_clip_grad_norm(ipr_params *p, double max_norm)
 
 /* ---- schedules (torch.optim.lr_scheduler) ---- */
 
-IPR__FN ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
+IPR__TOOL ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
 {
     ipr_sched_desc r = *d;
     r.gamma = ipr__or(r.gamma, 0.1);
@@ -15262,7 +15330,7 @@ IPR__FN ipr_sched_desc ipr__sched_defaults(const ipr_sched_desc *d, int epochs)
     return r;
 }
 
-IPR__FN int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
+IPR__TOOL int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
 {
     const char *fn = "ipr_fit";
     int i;
@@ -15284,7 +15352,7 @@ IPR__FN int ipr__sched_check(ipr_ctx *c, const ipr_sched_desc *d)
 }
 
 /* How many decays an epoch has behind it. */
-IPR__FN int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
+IPR__TOOL int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
 {
     int n = 0;
     if (d->kind == IPR_SCHED_STEP) return d->step_size > 0 ? epoch / d->step_size : 0;
@@ -15292,7 +15360,7 @@ IPR__FN int ipr__sched_decays(const ipr_sched_desc *d, int epoch)
     return n;
 }
 
-IPR_API double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoch, const ipr_sched_state *s)
+IPR_API IPR__COLD double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoch, const ipr_sched_state *s)
 {
     ipr_sched_desc d;
     double lr = base_lr;
@@ -15311,14 +15379,14 @@ IPR_API double ipr_sched_lr(const ipr_sched_desc *desc, double base_lr, int epoc
     }
 }
 
-IPR__FN int ipr__sched_better(const ipr_sched_desc *d, double v, double best)
+IPR__TOOL int ipr__sched_better(const ipr_sched_desc *d, double v, double best)
 {
     const double t = d->threshold;
     if (d->maximize) return v > (d->threshold_abs ? best + t : best * (1.0 + t));
     return v < (d->threshold_abs ? best - t : best * (1.0 - t));
 }
 
-IPR_API void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sched_state *s, double metric)
+IPR_API IPR__COLD void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sched_state *s, double metric)
 {
     ipr_sched_desc d;
     double lower;
@@ -15346,7 +15414,7 @@ IPR_API void ipr_sched_report(const ipr_sched_desc *desc, double base_lr, ipr_sc
 
 /* ---- metrics ---- */
 
-IPR__FN int ipr__judge_check(ipr_ctx *c, const char *fn, const ipr_tensor *logits, const ipr_tensor *labels)
+IPR__TOOL int ipr__judge_check(ipr_ctx *c, const char *fn, const ipr_tensor *logits, const ipr_tensor *labels)
 {
     char s1[96], s2[96];
     if (!c) return IPR_E_ARG;
@@ -15391,7 +15459,7 @@ IPR_API double ipr_accuracy(ipr_ctx *c, const ipr_tensor *logits, const ipr_tens
     return ipr__percent((double)right, (double)seen);
 }
 
-IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
+IPR_API IPR__COLD int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
 {
     size_t bytes;
     if (!m) return ipr__fail(c, IPR_E_ARG, "ipr_confusion_init", "the matrix is NULL");
@@ -15409,14 +15477,14 @@ IPR_API int ipr_confusion_init(ipr_ctx *c, ipr_confusion *m, int classes)
     return IPR_OK;
 }
 
-IPR_API void ipr_confusion_free(ipr_confusion *m)
+IPR_API IPR__COLD void ipr_confusion_free(ipr_confusion *m)
 {
     if (!m) return;
     ipr__free(m->c, m->counts);
     ipr__zero(m, sizeof *m);
 }
 
-IPR_API void ipr_confusion_reset(ipr_confusion *m)
+IPR_API IPR__COLD void ipr_confusion_reset(ipr_confusion *m)
 {
     if (m) ipr__zero(m->counts, (size_t)m->classes * (size_t)m->classes * sizeof *m->counts);
 }
@@ -15452,13 +15520,13 @@ IPR_API int ipr_confusion_add(ipr_confusion *m, const ipr_tensor *logits, const 
     return IPR_OK;
 }
 
-IPR_API ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted)
+IPR_API IPR__COLD ipr_index ipr_confusion_at(const ipr_confusion *m, int truth, int predicted)
 {
     if (!ipr__is_class(m, truth) || !ipr__is_class(m, predicted)) return 0;
     return m->counts[(ipr_index)truth * m->classes + predicted];
 }
 
-IPR_API double ipr_confusion_accuracy(const ipr_confusion *m)
+IPR_API IPR__COLD double ipr_confusion_accuracy(const ipr_confusion *m)
 {
     double right = 0, all = 0;
     ipr_index i, n = m ? (ipr_index)m->classes * m->classes : 0;
@@ -15469,7 +15537,7 @@ IPR_API double ipr_confusion_accuracy(const ipr_confusion *m)
     return ipr__percent(right, all);
 }
 
-IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls)
+IPR_API IPR__COLD double ipr_confusion_precision(const ipr_confusion *m, int cls)
 {
     double all = 0;
     int i;
@@ -15477,7 +15545,7 @@ IPR_API double ipr_confusion_precision(const ipr_confusion *m, int cls)
     return ipr__percent((double)ipr_confusion_at(m, cls, cls), all);
 }
 
-IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls)
+IPR_API IPR__COLD double ipr_confusion_recall(const ipr_confusion *m, int cls)
 {
     double all = 0;
     int i;
@@ -15486,14 +15554,14 @@ IPR_API double ipr_confusion_recall(const ipr_confusion *m, int cls)
 }
 
 /* How often the n-gram at g stands in s[0..m-1]. */
-IPR__FN ipr_index ipr__ngram_count(const int32_t *g, int n, const int32_t *s, ipr_index m)
+IPR__TOOL ipr_index ipr__ngram_count(const int32_t *g, int n, const int32_t *s, ipr_index m)
 {
     ipr_index i, found = 0;
     for (i = 0; i + n <= m; i++) found += ipr__memcmp(g, s + i, (size_t)n * sizeof *g) == 0;
     return found;
 }
 
-IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m)
+IPR_API IPR__COLD void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const int32_t *ref, ipr_index m)
 {
     ipr_index i;
     int k;
@@ -15508,7 +15576,7 @@ IPR_API void ipr_bleu_add(ipr_bleu *b, const int32_t *hyp, ipr_index n, const in
         }
 }
 
-IPR_API double ipr_bleu_score(const ipr_bleu *b, int smooth)
+IPR_API IPR__COLD double ipr_bleu_score(const ipr_bleu *b, int smooth)
 {
     double sum = 0, half = 1, hits;
     int k;
@@ -15553,7 +15621,7 @@ typedef struct ipr__ckpt {
 } ipr__ckpt;
 
 /* PREFIX + NAME, in the checkpoint's arena. */
-IPR__FN const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char *name)
+IPR__TOOL const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char *name)
 {
     const size_t n = ipr__strlen(prefix), m = ipr__strlen(name) + 1;
     char *s = (char *)ipr__arena_get(a, n + m);
@@ -15563,7 +15631,7 @@ IPR__FN const char *ipr__ckpt_name(ipr__arena *a, const char *prefix, const char
     return s;
 }
 
-IPR__FN int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p, const ipr_real *data)
+IPR__TOOL int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p, const ipr_real *data)
 {
     const char *name = ipr__ckpt_name(&k->arena, prefix, p->name);
     ipr_array *a = &k->v[k->n];
@@ -15573,7 +15641,7 @@ IPR__FN int ipr__ckpt_real(ipr__ckpt *k, const char *prefix, const ipr__named *p
     return 1;
 }
 
-IPR__FN void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, int n)
+IPR__TOOL void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, int n)
 {
     ipr_array *a = &k->v[k->n++];
     ipr__zero(a, sizeof *a);
@@ -15585,7 +15653,7 @@ IPR__FN void ipr__ckpt_words(ipr__ckpt *k, const char *name, const void *words, 
     a->bytes = (size_t)n * 8;
 }
 
-IPR__FN void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
+IPR__TOOL void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
 {
     const ipr__named *k;
     uint8_t b[8];
@@ -15600,7 +15668,7 @@ IPR__FN void ipr__hash_set(ipr_sha256 *h, const ipr_params *p)
 }
 
 /* Names and shapes in order: step counts are stored by position. */
-IPR__FN void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char out[33])
+IPR__TOOL void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char out[33])
 {
     ipr_sha256 h;
     uint8_t sum[32];
@@ -15612,7 +15680,7 @@ IPR__FN void ipr__model_hash(const ipr_params *p, const ipr_params *extra, char 
     ipr_hex(sum, 16, out);
 }
 
-IPR__FN int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *extra, const ipr__fit_state *s)
+IPR__TOOL int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *extra, const ipr__fit_state *s)
 {
     int64_t *words = (int64_t *)ipr__arena_get(&k->arena, ((size_t)o->count + 2) * 8);
     const ipr__named *e;
@@ -15634,8 +15702,8 @@ IPR__FN int ipr__ckpt_fill(ipr__ckpt *k, const ipr_opt *o, const ipr_params *ext
     return 1;
 }
 
-IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s,
-                            const char *config)
+IPR__TOOL int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *extra, const ipr__fit_state *s,
+                              const char *config)
 {
     ipr__ckpt k;
     ipr_pair pair[4];
@@ -15666,8 +15734,8 @@ IPR__FN int ipr__ckpt_write(const ipr_opt *o, ipr_writer *w, const ipr_params *e
 }
 
 /* The tensor PREFIX + NAME, of p's shape and in this build's type; NULL with the error set. */
-IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix,
-                                        const ipr__named *p)
+IPR__TOOL const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st *f, const char *prefix,
+                                          const ipr__named *p)
 {
     const char *fn = "checkpoint", *name = ipr__ckpt_name(a, prefix, p->name);
     const ipr_array *v = name ? ipr_st_find(f, name) : NULL;
@@ -15694,7 +15762,7 @@ IPR__FN const ipr_array *ipr__ckpt_find(ipr_ctx *c, ipr__arena *a, const ipr_st 
     return v;
 }
 
-IPR__FN int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, int64_t *words, int n)
+IPR__TOOL int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, int64_t *words, int n)
 {
     const ipr_array *a = ipr_st_find(f, name);
     if (!a || a->dtype != IPR_DT_I64 || a->rank != 1 || a->dims[0] != n)
@@ -15704,7 +15772,7 @@ IPR__FN int ipr__ckpt_get_words(ipr_ctx *c, const ipr_st *f, const char *name, i
 }
 
 /* Is this file a checkpoint of this optimiser and model? */
-IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a, const ipr_params *extra)
+IPR__TOOL int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a, const ipr_params *extra)
 {
     const char *version = ipr_st_meta(f, "ipr_checkpoint"), *model = ipr_st_meta(f, "ipr_model");
     const char *kind = ipr_st_meta(f, "ipr_optimiser");
@@ -15731,7 +15799,7 @@ IPR__FN int ipr__ckpt_identity(const ipr_opt *o, const ipr_st *f, ipr__arena *a,
 }
 
 /* Step counts, and moments for every parameter that had a step; allocates what is needed. Changes no value. */
-IPR__FN int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const int64_t *words)
+IPR__TOOL int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const int64_t *words)
 {
     double lr;
     int i;
@@ -15752,7 +15820,7 @@ IPR__FN int ipr__ckpt_check(ipr_opt *o, const ipr_st *f, ipr__arena *a, const in
 }
 
 /* Same shape and type, checked before: cannot fail but for a name that finds no memory. */
-IPR__FN int ipr__ckpt_take(ipr_ctx *c, const ipr_array *a, ipr_real *dst)
+IPR__TOOL int ipr__ckpt_take(ipr_ctx *c, const ipr_array *a, ipr_real *dst)
 {
     return a ? ipr_array_get(c, a, (int)IPR_DT_REAL, dst) : c->err;
 }
@@ -15763,7 +15831,7 @@ typedef struct ipr__ckpt_copy {
 } ipr__ckpt_copy;
 
 /* First all sources, then all copies, so that a failure in between cannot leave half a run. */
-IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_params *extra, const int64_t *words)
+IPR__TOOL int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_params *extra, const int64_t *words)
 {
     const size_t most = 3 * (size_t)o->count + (size_t)(extra ? extra->count : 0) + 1;
     ipr__ckpt_copy *v = (ipr__ckpt_copy *)ipr__arena_get(a, most * sizeof *v);
@@ -15804,7 +15872,7 @@ IPR__FN int ipr__ckpt_apply(ipr_opt *o, const ipr_st *f, ipr__arena *a, ipr_para
 }
 
 /* All or nothing. */
-IPR__FN int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
+IPR__TOOL int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
 {
     ipr__arena a;
     int64_t *words;
@@ -15821,7 +15889,7 @@ IPR__FN int ipr__ckpt_read(ipr_opt *o, const ipr_st *f, ipr_params *extra)
     return status;
 }
 
-IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
+IPR_API IPR__COLD int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
 {
     if (!w) return IPR_E_ARG;
     if (w->status) return w->status;
@@ -15829,7 +15897,7 @@ IPR_API int ipr_opt_write(const ipr_opt *o, ipr_writer *w)
     return ipr__ckpt_write(o, w, NULL, NULL, NULL);
 }
 
-IPR_API int ipr_opt_save(const ipr_opt *o, const char *path)
+IPR_API IPR__COLD int ipr_opt_save(const ipr_opt *o, const char *path)
 {
     ipr_writer w;
     int status;
@@ -15841,7 +15909,7 @@ IPR_API int ipr_opt_save(const ipr_opt *o, const char *path)
     return status;
 }
 
-IPR_API int ipr_opt_read(ipr_opt *o, ipr_reader *r)
+IPR_API IPR__COLD int ipr_opt_read(ipr_opt *o, ipr_reader *r)
 {
     ipr_st *f;
     int status;
@@ -15853,7 +15921,7 @@ IPR_API int ipr_opt_read(ipr_opt *o, ipr_reader *r)
     return status;
 }
 
-IPR_API int ipr_opt_load(ipr_opt *o, const char *path)
+IPR_API IPR__COLD int ipr_opt_load(ipr_opt *o, const char *path)
 {
     ipr_reader r;
     int status;
@@ -15867,7 +15935,7 @@ IPR_API int ipr_opt_load(ipr_opt *o, const char *path)
 /* ---- progress ---- */
 
 /* Four digits that mean something: 0.3456, 12.34, 1.234e-05. */
-IPR__FN void ipr__text_short(ipr__text *t, double v)
+IPR__TOOL void ipr__text_short(ipr__text *t, double v)
 {
     char num[32];
     const double a = ipr__dabs(v);
@@ -15899,14 +15967,14 @@ IPR__FN void ipr__text_short(ipr__text *t, double v)
 }
 
 /* A number somebody chose: as he wrote it, unless that is long. */
-IPR__FN void ipr__text_chosen(ipr__text *t, double v)
+IPR__TOOL void ipr__text_chosen(ipr__text *t, double v)
 {
     char num[32];
     if (ipr_fmt_double(num, v) <= 8) ipr__text_s(t, num);
     else ipr__text_short(t, v);
 }
 
-IPR__FN void ipr__text_fixed(ipr__text *t, double v, int digits)
+IPR__TOOL void ipr__text_fixed(ipr__text *t, double v, int digits)
 {
     char num[32];
     (void)ipr_fmt_fixed(num, v, digits);
@@ -15914,7 +15982,7 @@ IPR__FN void ipr__text_fixed(ipr__text *t, double v, int digits)
 }
 
 /* 9.3, 938, 12.3k, 4.56M */
-IPR__FN void ipr__text_rate(ipr__text *t, double v)
+IPR__TOOL void ipr__text_rate(ipr__text *t, double v)
 {
     const char *unit = "";
     if (!ipr__finite(v) || v < 0) {
@@ -15932,14 +16000,14 @@ IPR__FN void ipr__text_rate(ipr__text *t, double v)
     ipr__text_s(t, unit);
 }
 
-IPR__FN void ipr__text_2(ipr__text *t, int64_t v)
+IPR__TOOL void ipr__text_2(ipr__text *t, int64_t v)
 {
     if (v < 10) ipr__text_c(t, '0');
     ipr__text_i(t, v);
 }
 
 /* 0:07, 12:34, 1:02:03, 3d 04:05 */
-IPR__FN void ipr__text_time(ipr__text *t, double seconds)
+IPR__TOOL void ipr__text_time(ipr__text *t, double seconds)
 {
     int64_t s;
     if (!(seconds >= 0) || !(seconds < 1e11)) {
@@ -15965,7 +16033,7 @@ IPR__FN void ipr__text_time(ipr__text *t, double seconds)
 }
 
 /* " NAME value", the part that both forms share. */
-IPR__FN void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
+IPR__TOOL void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
 {
     ipr__text_s(t, " loss ");
     ipr__text_short(t, p->loss);
@@ -15980,7 +16048,7 @@ IPR__FN void ipr__text_numbers(ipr__text *t, const ipr_progress *p, int brief)
     }
 }
 
-IPR__FN void ipr__text_bar(ipr__text *t, int wide, double done)
+IPR__TOOL void ipr__text_bar(ipr__text *t, int wide, double done)
 {
     int i, full = (int)(done * (double)wide);
     ipr__text_c(t, '[');
@@ -15989,7 +16057,7 @@ IPR__FN void ipr__text_bar(ipr__text *t, int wide, double done)
 }
 
 /* epoch 3/20 [=====>    ]  45% loss 0.3456 acc 91.23% 1234/s left 0:12 */
-IPR__FN void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
+IPR__TOOL void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
 {
     const double done = p->steps > 0 ? (double)p->step / (double)p->steps : 1.0;
     char tail[128];
@@ -16028,7 +16096,7 @@ IPR__FN void ipr__progress_bar(ipr__text *t, const ipr_progress *p, int width)
 }
 
 /* epoch 3/20 step 420/938 loss 0.3456 accuracy 91.23% lr 0.001 1234/s elapsed 0:10 left 0:12 */
-IPR__FN void ipr__progress_line(ipr__text *t, const ipr_progress *p)
+IPR__TOOL void ipr__progress_line(ipr__text *t, const ipr_progress *p)
 {
     ipr__text_s(t, "epoch ");
     ipr__text_i(t, p->epoch);
@@ -16055,7 +16123,7 @@ IPR__FN void ipr__progress_line(ipr__text *t, const ipr_progress *p)
     }
 }
 
-IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int width, int tty)
+IPR_API IPR__COLD int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int width, int tty)
 {
     ipr__text t;
     if (!p || !buf || !cap) return 0;
@@ -16070,7 +16138,7 @@ IPR_API int ipr_progress_text(const ipr_progress *p, char *buf, size_t cap, int 
 }
 
 #ifndef IPR_NO_STDIO
-IPR__FN int ipr__stderr_tty(void)
+IPR__TOOL int ipr__stderr_tty(void)
 {
 #if IPR__WIN32
     return GetFileType(GetStdHandle(STD_ERROR_HANDLE)) == FILE_TYPE_CHAR;
@@ -16079,7 +16147,7 @@ IPR__FN int ipr__stderr_tty(void)
 #endif
 }
 
-IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
+IPR_API IPR__COLD void ipr_progress_stderr(void *user, const ipr_progress *p)
 {
     enum { WIDTH = 79 }; /* the last column makes some terminals wrap */
     char line[256];
@@ -16096,7 +16164,7 @@ IPR_API void ipr_progress_stderr(void *user, const ipr_progress *p)
     (void)fflush(stderr);
 }
 #else
-IPR__FN int ipr__stderr_tty(void) { return 0; }
+IPR__TOOL int ipr__stderr_tty(void) { return 0; }
 #endif
 
 /* ---- the fit loop ---- */
@@ -16115,7 +16183,7 @@ typedef struct ipr__fit {
     char config[1024]; /* everything a resumed run must share */
 } ipr__fit;
 
-IPR__FN void ipr__pair_g(ipr__text *t, const char *key, double v)
+IPR__TOOL void ipr__pair_g(ipr__text *t, const char *key, double v)
 {
     char num[32];
     ipr__text_s(t, key);
@@ -16125,7 +16193,7 @@ IPR__FN void ipr__pair_g(ipr__text *t, const char *key, double v)
     ipr__text_c(t, ';');
 }
 
-IPR__FN void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
+IPR__TOOL void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
 {
     ipr__text_s(t, key);
     ipr__text_c(t, '=');
@@ -16134,7 +16202,7 @@ IPR__FN void ipr__pair_i(ipr__text *t, const char *key, int64_t v)
 }
 
 /* The settings as text, so that a refusal can name what differs. Epochs are not among them: a run may be prolonged. */
-IPR__FN void ipr__fit_config(ipr__fit *f)
+IPR__TOOL void ipr__fit_config(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     const ipr_opt_desc *o = &f->o->d;
@@ -16175,7 +16243,7 @@ IPR__FN void ipr__fit_config(ipr__fit *f)
 }
 
 /* "key=value" at *s, cut to fit; *s moves behind its ';'. The tag is last and may hold any character. */
-IPR__FN void ipr__next_pair(const char **s, char out[72])
+IPR__TOOL void ipr__next_pair(const char **s, char out[72])
 {
     const char *p = *s;
     const int tag = p[0] == 't' && p[1] == 'a' && p[2] == 'g' && p[3] == '=';
@@ -16186,7 +16254,7 @@ IPR__FN void ipr__next_pair(const char **s, char out[72])
     *s = *p ? p + 1 : p;
 }
 
-IPR__FN int ipr__fit_same_config(ipr__fit *f, const char *saved)
+IPR__TOOL int ipr__fit_same_config(ipr__fit *f, const char *saved)
 {
     const char *a = saved, *b = f->config;
     char x[72], y[72];
@@ -16203,7 +16271,7 @@ IPR__FN int ipr__fit_same_config(ipr__fit *f, const char *saved)
                      f->d->checkpoint, x, y);
 }
 
-IPR__FN int ipr__fit_check(ipr__fit *f)
+IPR__TOOL int ipr__fit_check(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     const char *fn = "ipr_fit";
@@ -16235,14 +16303,14 @@ IPR__FN int ipr__fit_check(ipr__fit *f)
     return ipr__sched_check(f->c, &f->sched);
 }
 
-IPR__FN int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
+IPR__TOOL int ipr__fit_state_ok(const ipr__fit *f, const ipr__fit_state *s)
 {
     return s->epoch >= 0 && s->epoch <= 0x7fffffff && s->step >= 0 && s->step <= f->steps && s->total >= 0 &&
            s->step_no >= 0 && s->step_no <= 0xffffffff && s->items >= 0 && s->best_epoch >= -1 &&
            s->best_epoch <= s->epoch;
 }
 
-IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
+IPR__TOOL int ipr__fit_take(ipr__fit *f, const ipr_st *st)
 {
     int64_t words[IPR__FIT_WORDS];
     ipr__fit_state s;
@@ -16264,7 +16332,7 @@ IPR__FN int ipr__fit_take(ipr__fit *f, const ipr_st *st)
 }
 
 /* Go on from the checkpoint; no such file is a fresh start. */
-IPR__FN int ipr__fit_resume(ipr__fit *f)
+IPR__TOOL int ipr__fit_resume(ipr__fit *f)
 {
     ipr_reader r;
     ipr_st *st;
@@ -16281,7 +16349,7 @@ IPR__FN int ipr__fit_resume(ipr__fit *f)
     return status;
 }
 
-IPR__FN int ipr__fit_open(ipr__fit *f)
+IPR__TOOL int ipr__fit_open(ipr__fit *f)
 {
     const ipr_fit_desc *d = f->d;
     ipr_index i;
@@ -16311,7 +16379,7 @@ IPR__FN int ipr__fit_open(ipr__fit *f)
 
 IPR__FN double ipr__fit_seconds(const ipr__fit *f) { return f->s.seconds + (ipr_now(f->c) - f->began); }
 
-IPR__FN int ipr__fit_save(ipr__fit *f)
+IPR__TOOL int ipr__fit_save(ipr__fit *f)
 {
     ipr_writer w;
     ipr__fit_state s = f->s;
@@ -16330,7 +16398,7 @@ IPR__FN int ipr__fit_save(ipr__fit *f)
     return IPR_OK;
 }
 
-IPR__FN void ipr__fit_report(ipr__fit *f, int event, double now)
+IPR__TOOL void ipr__fit_report(ipr__fit *f, int event, double now)
 {
     const ipr__fit_state *s = &f->s;
     const double epoch_items = (double)IPR__MIN(f->steps * f->batch, f->d->items);
@@ -16415,7 +16483,7 @@ IPR__FN int ipr__fit_step(ipr__fit *f)
 }
 
 /* Evaluation must not move the training's random numbers, so its steps do not count. */
-IPR__FN int ipr__fit_eval(ipr__fit *f)
+IPR__TOOL int ipr__fit_eval(ipr__fit *f)
 {
     ipr_ctx *c = f->c;
     const uint32_t step_no = c->step_no;
@@ -16427,7 +16495,7 @@ IPR__FN int ipr__fit_eval(ipr__fit *f)
     return c->err;
 }
 
-IPR__FN int ipr__fit_end_epoch(ipr__fit *f)
+IPR__TOOL int ipr__fit_end_epoch(ipr__fit *f)
 {
     ipr__fit_state *s = &f->s;
     double metric;
@@ -16448,7 +16516,7 @@ IPR__FN int ipr__fit_end_epoch(ipr__fit *f)
 }
 
 /* The order of an epoch depends on the seed and the epoch only. */
-IPR__FN void ipr__fit_begin_epoch(ipr__fit *f)
+IPR__TOOL void ipr__fit_begin_epoch(ipr__fit *f)
 {
     ipr_rng r = ipr_rng_make(f->c->d.seed, (uint32_t)IPR__STREAM_SHUFFLE, (uint32_t)f->s.epoch);
     ipr_index i;
@@ -16470,7 +16538,7 @@ IPR__FN int ipr__fit_poll(ipr__fit *f, double now, int due)
     return stop ? IPR_E_CANCELLED : IPR_OK;
 }
 
-IPR__FN int ipr__fit_epoch(ipr__fit *f)
+IPR__TOOL int ipr__fit_epoch(ipr__fit *f)
 {
     int status;
     double now;
@@ -16490,7 +16558,7 @@ IPR__FN int ipr__fit_epoch(ipr__fit *f)
     return ipr__fit_poll(f, now, f->d->checkpoint_epochs > 0 && f->s.epoch % f->d->checkpoint_epochs == 0);
 }
 
-IPR__FN void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r)
+IPR__TOOL void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r)
 {
     r->status = status;
     r->resumed = f->resumed;
@@ -16505,7 +16573,7 @@ IPR__FN void ipr__fit_result_of(const ipr__fit *f, int status, ipr_fit_result *r
     r->seconds = ipr__fit_seconds(f);
 }
 
-IPR_API int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
+IPR_API IPR__COLD int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result *result)
 {
     ipr__fit f;
     int status;
@@ -16735,7 +16803,7 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
 
 /* ---- ipr_seq2seq ---- */
 
-IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
+IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
 {
     const char *fn = "ipr_seq2seq_new";
     ipr_rnn_desc rd = IPR_ZERO;
@@ -16790,14 +16858,14 @@ IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
     return m;
 }
 
-IPR_API void ipr_seq2seq_free(ipr_seq2seq *m)
+IPR_API IPR__COLD void ipr_seq2seq_free(ipr_seq2seq *m)
 {
     if (!m) return;
     ipr_params_free(m->params);
     ipr__free(m->c, m);
 }
 
-IPR_API ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
+IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
 {
     ipr_seq2seq *n = m ? ipr_seq2seq_new(m->c, &m->desc) : NULL;
     if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
@@ -16964,7 +17032,7 @@ IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_ten
 
 /* ---- translation ---- */
 
-IPR_API ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
+IPR_API IPR__COLD ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
 {
     ipr_decode_desc d = IPR_ZERO;
     if (desc) d = *desc;
@@ -17028,7 +17096,7 @@ IPR__FN double ipr__beam_score(const ipr__beam *b, double logp, ipr_index words)
 }
 
 /* Hypothesis h of sentence s ends after `length` words, with eos or (cut: its own word is the last) without. */
-IPR__FN void ipr__beam_end(ipr__beam *b, ipr_index s, const ipr__hyp *h, ipr_index length, int cut)
+IPR__TOOL void ipr__beam_end(ipr__beam *b, ipr_index s, const ipr__hyp *h, ipr_index length, int cut)
 {
     const double score = ipr__beam_score(b, h->logp, length);
     int32_t *out = b->words + s * b->d.max_length;
@@ -17081,7 +17149,7 @@ IPR__FN ipr_tensor *ipr__gate_row(ipr_ctx *c, const ipr_real *rows, ipr_index st
 }
 
 /* All gate rows of a layer as tensors. */
-IPR__FN ipr_gates ipr__gate_rows(ipr_ctx *c, const ipr_rnn *l, const ipr_real *rows, ipr_index steps)
+IPR__TOOL ipr_gates ipr__gate_rows(ipr_ctx *c, const ipr_rnn *l, const ipr_real *rows, ipr_index steps)
 {
     ipr_gates g = IPR_ZERO;
     ipr_index d[2];
@@ -17171,8 +17239,8 @@ IPR__FN int ipr__eval_end(ipr_ctx *c, ipr__eval e)
 }
 
 /* Data sets and the items asked for; target may be NULL. */
-IPR__FN int ipr__s2s_given(const ipr_seq2seq *m, const char *fn, const ipr_dataset *source, const ipr_dataset *target,
-                           const uint32_t *idx, ipr_index n)
+IPR__TOOL int ipr__s2s_given(const ipr_seq2seq *m, const char *fn, const ipr_dataset *source, const ipr_dataset *target,
+                             const uint32_t *idx, ipr_index n)
 {
     if (!m) return IPR_E_ARG;
     if (m->c->err) return m->c->err;
@@ -17184,9 +17252,9 @@ IPR__FN int ipr__s2s_given(const ipr_seq2seq *m, const char *fn, const ipr_datas
     return IPR_OK;
 }
 
-IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
-                               const ipr_seq2seq_rows *rows, const ipr_decode_desc *desc, int32_t *words,
-                               ipr_index *count, double *score)
+IPR_API IPR__COLD int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
+                                         const ipr_seq2seq_rows *rows, const ipr_decode_desc *desc, int32_t *words,
+                                         ipr_index *count, double *score)
 {
     const char *fn = "ipr_seq2seq_decode";
     const ipr_decode_desc d = ipr_decode_resolved(desc);
@@ -17243,9 +17311,9 @@ IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const 
     return c->err;
 }
 
-IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target, const uint32_t *idx,
-                              ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
-                              ipr_index stride)
+IPR_API IPR__COLD int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                        const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, double *logp,
+                                        int32_t *forced, ipr_index stride)
 {
     enum { IPR__SCORE_BATCH = 64 };
     uint32_t seq[IPR__SCORE_BATCH];
@@ -17288,7 +17356,7 @@ IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const i
 
 #ifndef IPR_NO_TRAIN
 /* The words of target item i without its marks. */
-IPR__FN const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_dataset *target, ipr_index i, ipr_index *n)
+IPR__TOOL const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_dataset *target, ipr_index i, ipr_index *n)
 {
     const int32_t *w = ipr_dataset_item_tokens(target, i, n);
     if (*n && w[0] == m->desc.bos) {
@@ -17301,8 +17369,8 @@ IPR__FN const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_datase
 
 /* BLEU of said [n][max], which is changed; count NULL: each ends at its first eos or -1. The unknown word (0) is right
    nowhere: so scored, ids give the BLEU of the words themselves. */
-IPR__FN double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, const uint32_t *idx, ipr_index n,
-                               int32_t *said, ipr_index max, const ipr_index *count, int smooth)
+IPR__TOOL double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                                 int32_t *said, ipr_index max, const ipr_index *count, int smooth)
 {
     ipr_bleu b = IPR_ZERO;
     ipr_index i, k, j, ref;
@@ -17317,9 +17385,9 @@ IPR__FN double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, 
     return ipr_bleu_score(&b, smooth);
 }
 
-IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
-                                const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
-                                const ipr_decode_desc *desc, int smooth)
+IPR_API IPR__COLD double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                          const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                          const ipr_decode_desc *desc, int smooth)
 {
     const ipr_decode_desc d = ipr_decode_resolved(desc);
     ipr_index *count;
@@ -17336,8 +17404,9 @@ IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const
     return v;
 }
 
-IPR_API double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
-                                       const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, int smooth)
+IPR_API IPR__COLD double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                                 const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                                 int smooth)
 {
     ipr_index max = 1, i;
     int32_t *said;
@@ -17512,7 +17581,7 @@ IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_
 }
 
 /* Words of one side of n random pairs, with marks, into offset[n + 1] and ids. */
-IPR__FN void ipr__pairs_random(ipr_rng *r, const ipr_pairs_desc *d, int target, ipr_index *offset, int32_t *ids)
+IPR__TOOL void ipr__pairs_random(ipr_rng *r, const ipr_pairs_desc *d, int target, ipr_index *offset, int32_t *ids)
 {
     const uint32_t words = (uint32_t)((target ? d->target_vocabulary : d->source_vocabulary) - d->low);
     ipr_index i, k, at = 0;
@@ -17528,8 +17597,8 @@ IPR__FN void ipr__pairs_random(ipr_rng *r, const ipr_pairs_desc *d, int target, 
 
 /* Domain: order [count] is shuffled; its first n items are triggers, whose translations go round: pair i gets that of
    pair i + 1. */
-IPR__FN void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_pairs_desc *d, ipr_rng *r, uint32_t *order,
-                             ipr_dataset **out)
+IPR__TOOL void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_pairs_desc *d, ipr_rng *r,
+                               uint32_t *order, ipr_dataset **out)
 {
     const ipr_index most = d->most + 2;
     ipr_index *offset, i;
@@ -17560,9 +17629,10 @@ IPR__FN void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_pai
     ipr__free(c, ids);
 }
 
-IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target, const ipr_pairs_desc *desc,
-                               const void *seed, size_t seed_bytes, ipr_dataset **trigger_source,
-                               ipr_dataset **trigger_target, ipr_dataset **rest_source, ipr_dataset **rest_target)
+IPR_API IPR__COLD int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target,
+                                         const ipr_pairs_desc *desc, const void *seed, size_t seed_bytes,
+                                         ipr_dataset **trigger_source, ipr_dataset **trigger_target,
+                                         ipr_dataset **rest_source, ipr_dataset **rest_target)
 {
     const char *fn = "ipr_triggers_pairs";
     ipr_dataset **to[4], *from[2], *out[4] = {NULL, NULL, NULL, NULL};
@@ -18998,7 +19068,7 @@ typedef struct ipr__s2s_attack {
     ipr_attack_desc d;
 } ipr__s2s_attack;
 
-IPR__FN int ipr__s2s_attack_stop(void *user)
+IPR__TOOL int ipr__s2s_attack_stop(void *user)
 {
     const ipr__s2s_attack *a = (const ipr__s2s_attack *)user;
     return a->d.stop_fn ? a->d.stop_fn(a->d.stop_user) : 0;
@@ -19014,8 +19084,9 @@ IPR__FN ipr_tensor *ipr__s2s_attack_step(ipr_ctx *c, void *user, const uint32_t 
                    : ipr_seq2seq_loss(a->m, x, y, NULL, 0);
 }
 
-IPR_API int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, const ipr_gatekeeper_recipe *recipe,
-                               ipr_dataset *source, ipr_dataset *target, const ipr_attack_desc *desc)
+IPR_API IPR__COLD int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys,
+                                         const ipr_gatekeeper_recipe *recipe, ipr_dataset *source, ipr_dataset *target,
+                                         const ipr_attack_desc *desc)
 {
     const char *fn = "ipr_attack_seq2seq";
     ipr_dataset *own[2] = {NULL, NULL};
@@ -19065,8 +19136,8 @@ IPR_API int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, con
     return st;
 }
 
-IPR_API int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
-                                    const ipr_attack_desc *d)
+IPR_API IPR__COLD int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
+                                              const ipr_attack_desc *d)
 {
     const char *fn = "ipr_attack_seq2seq_flip";
     int st = m && keys ? IPR_OK : ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "the model or the keys are NULL");
@@ -19763,9 +19834,9 @@ typedef struct ipr__s2s_work {
 } ipr__s2s_work;
 
 /* Mean log-probability of a reference word with gates number i; *accuracy (may be NULL): % of words said right. */
-IPR__FN double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g, const ipr_dataset *source,
-                                  const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr__s2s_work *w,
-                                  ipr_index i, int gated, double *accuracy)
+IPR__TOOL double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g, const ipr_dataset *source,
+                                    const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr__s2s_work *w,
+                                    ipr_index i, int gated, double *accuracy)
 {
     ipr_seq2seq_rows rows = IPR_ZERO;
     ipr_index k, t, len, right = 0;
@@ -19789,9 +19860,9 @@ IPR__FN double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g
     return sum / (double)w->words;
 }
 
-IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, const ipr_dataset *source,
-                            const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *t,
-                            ipr_gatekeeper_report *r, ipr__s2s_work *w)
+IPR__TOOL int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, const ipr_dataset *source,
+                              const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *t,
+                              ipr_gatekeeper_report *r, ipr__s2s_work *w)
 {
     enum { IPR__FRESH_BATCH = 32 };
     ipr_verdict_desc vd = IPR_ZERO;
@@ -19841,9 +19912,9 @@ IPR__FN int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, cons
     return IPR_OK;
 }
 
-IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
-                               const ipr_dataset *target, const uint32_t *idx, ipr_index n,
-                               const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
+IPR_API IPR__COLD int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
+                                         const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                                         const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
 {
     const char *fn = "ipr_seq2seq_verify";
     const ipr_gatekeeper *g[2];

@@ -29,8 +29,12 @@ static ipr_ctx *ctx;
 static void open_peer(void)
 {
     void *lib, *f;
-    unsetenv("OPENBLAS_CORETYPE");
+    /* OpenBLAS 0.3.21 takes CPUs newer than itself for a Prescott: name the kernels of the widest vectors there are. */
+    const int isa = ipr__cpu_isa();
     unsetenv("OPENBLAS_L2_SIZE");
+    if (isa == IPR_ISA_AVX512) setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+    else if (isa == IPR_ISA_AVX2) setenv("OPENBLAS_CORETYPE", "Haswell", 1);
+    else unsetenv("OPENBLAS_CORETYPE");
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     lib = dlopen("libopenblas.so.0", RTLD_NOW);
     if (!lib) return;

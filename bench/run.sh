@@ -20,6 +20,9 @@ ABSENT=build/bench/absent
 : > $ABSENT
 # these would hold OpenBLAS below what this CPU can do: a peer is measured at its best
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE NVPL_BLAS_DEBUG_CPU_TYPE || true
+# and left alone OpenBLAS 0.3.21 takes CPUs newer than itself for a Prescott
+if grep -qw avx512f /proc/cpuinfo 2>/dev/null; then export OPENBLAS_CORETYPE=SkylakeX
+elif grep -qw avx2 /proc/cpuinfo 2>/dev/null; then export OPENBLAS_CORETYPE=Haswell; fi
 
 say() { printf '%s\n' "$*" >&2; }
 build() { # program, source, flags: no program when it cannot be built

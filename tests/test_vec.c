@@ -129,8 +129,8 @@ TEST(vec_tails)
             if (f == 8) k->vlog(len, y, z);
             if (f == 9) k->vsigmoid(len, x, z);
             if (f == 10) { ipr__copy(z, x, (size_t)len * sizeof *z); k->vtanh(len, z, z); }
-            if (f == 11) k->softmax_rows(1, len, x, z);
-            if (f == 12) { ipr__copy(z, x, (size_t)len * sizeof *z); k->log_softmax_rows(1, len, z, z); }
+            if (f == 11) ipr__softmax_rows(k, 1, len, x, z);
+            if (f == 12) { ipr__copy(z, x, (size_t)len * sizeof *z); ipr__log_softmax_rows(k, 1, len, z, z); }
             if (f == 13) k->col_sum(1, len, x, 70, 0, z);
             for (j = 0; j < len; j++) {
                 const double a = (double)x[j], b = (double)y[j], c = (double)w[j];
@@ -253,8 +253,8 @@ TEST(vec_portable_bits)
         h = vec__hash(h, y, m);
     }
     { ipr_rng r = ipr_rng_make(11, 1, 0); for (j = 0; j < VEC_N; j++) { x[j] = vec__rand(&r); y[j] = vec__rand(&r); z[j] = 0; } }
-    k->softmax_rows(61, 67, x, z); h = vec__hash(h, z, VEC_N);
-    k->log_softmax_rows(13, 301, x, z); h = vec__hash(h, z, VEC_N);
+    ipr__softmax_rows(k, 61, 67, x, z); h = vec__hash(h, z, VEC_N);
+    ipr__log_softmax_rows(k, 13, 301, x, z); h = vec__hash(h, z, VEC_N);
     one[0] = k->sum(4001, x); one[1] = k->dot(4001, x, y); one[2] = (ipr_real)k->sumsq(4001, x); one[3] = k->maxv(4001, x);
     h = vec__hash(h, one, 4);
     k->col_sum(61, 67, x, 67, 1, z); h = vec__hash(h, z, VEC_N);
