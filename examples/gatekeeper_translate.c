@@ -1083,7 +1083,7 @@ static int parse(int argc, char **argv, options *o)
     }
     if (o->quick) {
         o->seeds = 1;
-        o->epochs = 4;
+        o->epochs = 3;
         o->hidden = o->embed = 128;
         o->batch = 32;
         o->lr = 3e-3;

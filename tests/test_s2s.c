@@ -193,11 +193,86 @@ TEST(s2s_padding_and_dual)
                 }
         CHECK_NEAR((double)ipr_item(n.c, ipr_seq2seq_loss(n.m, x, y, &g, 1)),
                    (double)ipr_item(n.c, ipr_seq2seq_loss(n.m, x, y, NULL, 0)) - sum / words, 1e-5);
-        /* open gates are no gates; closed ones leave the biases */
+        /* open gates are no gates */
         for (i = 0; i < 18; i++) ge[i] = gd[i] = 1;
         CHECK_EQ_I(ipr_seq2seq_score(n.m, n.src, n.trg, NULL, 7, &rows, all, NULL, 0), IPR_OK);
         CHECK_EQ_I(ipr_seq2seq_score(n.m, n.src, n.trg, NULL, 7, NULL, one, NULL, 0), IPR_OK);
         for (i = 0; i < 7; i++) CHECK_NEAR(all[i], one[i], 1e-5);
+        ipr_close(n.c);
+    }
+}
+
+/* One GRU step in plain double arithmetic: h [H] becomes the next state, gated by g where it is not NULL. */
+static void s2_cell(ipr_ctx *c, const ipr_rnn_cell *w, const double *x, int I, double *h, int H, const ipr_real *g)
+{
+    const ipr_real *wi = ipr_read(c, w->w_ih), *wh = ipr_read(c, w->w_hh), *bi = ipr_read(c, w->b_ih), *bh = ipr_read(c, w->b_hh);
+    double a[3][2][8], next[8];
+    int j, k, q;
+    for (q = 0; q < 3; q++)
+        for (j = 0; j < H; j++) {
+            const int row = q * H + j;
+            a[q][0][j] = (double)bi[row];
+            a[q][1][j] = (double)bh[row];
+            for (k = 0; k < I; k++) a[q][0][j] += (double)wi[row * I + k] * x[k];
+            for (k = 0; k < H; k++) a[q][1][j] += (double)wh[row * H + k] * h[k];
+        }
+    for (j = 0; j < H; j++) {
+        const double r = 1 / (1 + exp(-a[0][0][j] - a[0][1][j])), z = 1 / (1 + exp(-a[1][0][j] - a[1][1][j]));
+        const double n = tanh(a[2][0][j] + r * a[2][1][j]);
+        next[j] = ((1 - z) * n + z * h[j]) * (g ? (double)g[j] : 1);
+    }
+    memcpy(h, next, (size_t)H * sizeof *h);
+}
+
+/* log-probability of a sentence pair, step by step; gates [steps][6] or NULL. */
+static double s2_scalar(s2_net *n, ipr_index item, const ipr_real *ge, const ipr_real *gd, int steps)
+{
+    enum { E = 4, H = 6 };
+    const ipr_seq2seq *m = n->m;
+    const int V = (int)m->desc.target_vocabulary, I = E + (m->desc.context ? H : 0);
+    ipr_index ns, nt, t, k, v;
+    const int32_t *src = ipr_dataset_item_tokens(n->src, item, &ns), *trg = ipr_dataset_item_tokens(n->trg, item, &nt);
+    double h[8] = {0}, x[16], context[8], sum = 0, logit[32], top, all;
+    for (t = 0; t < ns; t++) {
+        for (k = 0; k < E; k++) x[k] = (double)ipr_read(n->c, m->encoder_embed.weight)[src[m->desc.reverse ? ns - 1 - t : t] * E + k];
+        s2_cell(n->c, &m->encoder.at[0], x, E, h, H, ge && t < steps ? ge + t * H : NULL);
+    }
+    memcpy(context, h, sizeof context);
+    for (t = 0; t + 1 < nt; t++) {
+        for (k = 0; k < E; k++) x[k] = (double)ipr_read(n->c, m->decoder_embed.weight)[trg[t] * E + k];
+        for (k = E; k < I; k++) x[k] = context[k - E];
+        s2_cell(n->c, &m->decoder.at[0], x, I, h, H, gd && t < steps ? gd + t * H : NULL);
+        for (v = 0, top = -1e300; v < V; v++) {
+            logit[v] = (double)ipr_read(n->c, m->output.bias)[v];
+            for (k = 0; k < H; k++) logit[v] += (double)ipr_read(n->c, m->output.weight)[v * H + k] * h[k];
+            if (logit[v] > top) top = logit[v];
+        }
+        for (v = 0, all = 0; v < V; v++) all += exp(logit[v] - top);
+        sum += logit[trg[t + 1]] - top - log(all);
+    }
+    return sum;
+}
+
+TEST(s2s_scalar_reference)
+{
+    int k;
+    for (k = 0; k < 8; k++) {
+        s2_net n = s2_open(101 + (uint64_t)k, 9, 4, 6, k & 1, k >> 1 & 1, 1);
+        static ipr_real ge[3 * 6], gd[3 * 6];
+        ipr_seq2seq_rows rows = IPR_ZERO;
+        double logp[7];
+        ipr_index i;
+        for (i = 0; i < 18; i++) {
+            ge[i] = (ipr_real)(0.1 * (double)(i % 11));
+            gd[i] = (ipr_real)(0.07 * (double)(i % 13));
+        }
+        if (k & 4) {
+            rows.encoder = ge;
+            rows.decoder = gd;
+            rows.encoder_steps = rows.decoder_steps = 3;
+        }
+        CHECK_EQ_I(ipr_seq2seq_score(n.m, n.src, n.trg, NULL, 7, &rows, logp, NULL, 0), IPR_OK);
+        for (i = 0; i < 7; i++) CHECK_NEAR(logp[i], s2_scalar(&n, i, rows.encoder, rows.decoder, 3), IPR_REAL_IS_DOUBLE ? 1e-10 : 1e-4);
         ipr_close(n.c);
     }
 }
@@ -645,6 +720,7 @@ static void suite_s2s(void)
     RUN(s2s_gradients);
     RUN(s2s_names_and_files);
     RUN(s2s_padding_and_dual);
+    RUN(s2s_scalar_reference);
     RUN(s2s_two_directions);
     RUN(s2s_beam_is_exhaustive);
     RUN(s2s_greedy);
