@@ -711,8 +711,7 @@ static int rnn__denormals(int isa, int threads, ipr_real *out)
     if (threads > 1) { d.parallel_fn = rnn__parallel; d.parallel_user = &threads; }
     c = ipr_open(&d, NULL);
     p = ipr_params_new(c);
-    rd.input = 3;
-    rd.hidden = 20;
+    rd.cell = IPR_LSTM; rd.input = 3; rd.hidden = 20;
     l = ipr_rnn_new(p, "l", &rd);
     x = ipr_new(c, 3, dim);
     ipr_require_grad(x, 1);
