@@ -1074,7 +1074,8 @@ IPR_API ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes,
 IPR_API size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_index n, char *out, size_t cap);
 
 typedef struct ipr_encode_desc {
-    ipr_index max_tokens;    /* of a text; the rest is cut; 0: no limit */
+    ipr_index max_tokens;     /* of a text; the rest is cut; 0: no limit */
+    int both_ends;            /* 1: what is cut is the middle, not the end */
     const char *first, *last; /* specials put before and behind every text, e.g. "<sos>", "<eos>"; NULL: none */
 } ipr_encode_desc;
 /* The data set of t's tokens under v, with t's labels, name and source; pad: "<pad>", or 0 where v has none. d may be
@@ -13859,7 +13860,7 @@ IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const i
     ipr_encode_desc d = IPR_ZERO;
     ipr__buf offset = IPR_ZERO, ids = IPR_ZERO;
     ipr_dataset *ds = NULL;
-    ipr_index i, n, most, end = 0;
+    ipr_index i, n, at, most, end = 0;
     int32_t around[2];
     int k;
     if (!t || !v || v->c->err) return NULL;
@@ -13882,6 +13883,7 @@ IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const i
         if (!out) break;
         if (d.first) *out++ = around[0];
         n = ipr__encode(v, s, bytes, out, (ipr_index)bytes);
+        for (at = most / 2; d.both_ends && n > most && at < most; at++) out[at] = out[n - most + at];
         n = IPR__MIN(n, most);
         if (n < 0) break;
         if (d.last) out[n] = around[1];

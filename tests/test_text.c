@@ -300,6 +300,11 @@ TEST(vocab) {
     ds = ipr_dataset_texts(t, v, &e);
     CHECK(ds && ipr_dataset_length(ds, 0) == 3 && ipr_dataset_length(ds, 1) == 3 && ipr_dataset_item_tokens(ds, 1, NULL)[0] == 6);
     ipr_dataset_free(ds);
+    e.both_ends = 1;
+    ds = ipr_dataset_texts(t, v, &e);
+    CHECK(ds && ipr_dataset_item_tokens(ds, 0, NULL)[0] == 2 && ipr_dataset_item_tokens(ds, 0, NULL)[1] == 0 && ipr_dataset_item_tokens(ds, 0, NULL)[2] == 6);  /* b, <pad> E */
+    ipr_dataset_free(ds);
+    e.both_ends = 0;
     e.last = "<eos>";
     CHECK(ipr_dataset_texts(t, v, &e) == NULL && ipr_status(c) == IPR_E_MISSING);
     ipr_clear(c);
