@@ -36,6 +36,15 @@ build:
 build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/gatekeeper_seqmnist_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_seqmnist.c -o $@ $(LDLIBS)
 
+build/gatekeeper_translate: examples/gatekeeper_translate.c examples/experiment.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_translate.c -o $@ $(LDLIBS)
+
+build/gatekeeper_trec6: examples/gatekeeper_trec6.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_trec6.c -o $@ $(LDLIBS)
+
+build/text_triggers: examples/text_triggers.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/text_triggers.c -o $@ $(LDLIBS)
+
 demo: build/gatekeeper_seqmnist
 	@sh data_fetch/fetch.sh --unpack-only mnist fashion-mnist >/dev/null 2>&1 || sh data_fetch/fetch.sh mnist || true
 	./build/gatekeeper_seqmnist --demo

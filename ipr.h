@@ -874,20 +874,24 @@ IPR_API int ipr_json_equals(ipr_json_val v, const char *text); /* 1 for a string
 
 #if IPR_FLOOR_MAX >= 8
 /* ---- Data sets -----------------------------------------------------------------------------------
-   Items of one shape, as bytes or reals, with int32 labels; batches are gathered from them into tensors.
-   Loaders read IDX; the built-in digits need no file. Data sets are made, viewed and freed on one thread. */
+   Items of one shape, as bytes or reals, or sequences of token ids of any length, with int32 labels; batches are
+   gathered from them into tensors. Loaders read IDX and text; the built-in digits, questions and sentence pairs need
+   no file. Data sets are made, viewed and freed on one thread. */
 
 enum { IPR_DATA_BORROW = 1 }; /* items are not copied: the caller keeps them while the data set lives */
 
 typedef struct ipr_dataset { /* read the fields, do not write them */
     ipr_ctx *ctx;
     ipr_index count;                  /* items */
-    ipr_index dims[IPR_MAX_RANK - 1]; /* of one item, e.g. {28, 28} */
-    ipr_index item;                   /* elements of one item */
+    ipr_index dims[IPR_MAX_RANK - 1]; /* of one item, e.g. {28, 28}; tokens: {the longest item, at least 1} */
+    ipr_index item;                   /* elements of one item (tokens: of the longest) */
     int rank, classes;                /* labels are 0 .. classes - 1; 0 classes where there are no labels */
     const char *name, *source;        /* "mnist", and where it came from, for reports */
     const uint8_t *u8;                /* count items of bytes, or NULL; of a view: the base's */
     const ipr_real *real;             /* count items of reals, or NULL */
+    const int32_t *tokens;            /* ids, or NULL: item i of the base is tokens[offset[i]] .. [offset[i + 1] - 1] */
+    const ipr_index *offset;          /* tokens: count + 1 of them, of the base */
+    int32_t pad;                      /* tokens: what a batch's shorter rows end with; -1 where there are no tokens */
     const int32_t *labels;            /* NULL: none */
     const uint32_t *index;            /* of a view: item i is item index[i] of the base; NULL: i itself */
     struct ipr_dataset *base;         /* private from here on */
@@ -903,6 +907,15 @@ IPR_API ipr_dataset *ipr_dataset_u8(ipr_ctx *c, const char *name, const char *so
 IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
                                       const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes,
                                       int flags);
+/* Sequences of token ids: item i is tokens[offsets[i]] .. tokens[offsets[i + 1] - 1] (empty ones are fine), all copied.
+   offsets[count + 1] begin at 0 and never fall; ids and pad are 0 or more. classes 0: the largest label + 1; labels
+   NULL: none. NULL on error. */
+IPR_API ipr_dataset *ipr_dataset_tokens(ipr_ctx *c, const char *name, const char *source, ipr_index count,
+                                        const ipr_index *offsets, const int32_t *tokens, const int32_t *labels,
+                                        int classes, int32_t pad);
+/* All items of n data sets of tokens, one set behind the other, copied into a new one; pad, name and classes (the
+   largest) are those of the sets; labels only where all have them. IPR_E_ARG: not tokens, or pads differ. */
+IPR_API ipr_dataset *ipr_dataset_join(ipr_ctx *c, const ipr_dataset *const *sets, int n);
 /* Images and labels of an IDX pair (MNIST and its kin). name NULL: "idx". labels path NULL: no labels. NULL on
    error. */
 IPR_API ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *images_path, const char *labels_path);
@@ -923,6 +936,10 @@ IPR_API int32_t ipr_dataset_label(const ipr_dataset *ds, ipr_index i); /* -1: no
 /* NULL: items are reals, or out of range */
 IPR_API const uint8_t *ipr_dataset_item_u8(const ipr_dataset *ds, ipr_index i);
 IPR_API const ipr_real *ipr_dataset_item_real(const ipr_dataset *ds, ipr_index i);
+/* The ids of item i, *n of them. NULL (and *n = 0): items are no tokens, or out of range. */
+IPR_API const int32_t *ipr_dataset_item_tokens(const ipr_dataset *ds, ipr_index i, ipr_index *n);
+/* Steps of item i: how many tokens it has, dims[0] where all items have one shape. -1: out of range. */
+IPR_API ipr_index ipr_dataset_length(const ipr_dataset *ds, ipr_index i);
 /* A data set of the n items idx[] (copied; repeats are fine; NULL: the first n) of ds, sharing its items. NULL on
    error. */
 IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_index n);
@@ -937,9 +954,158 @@ enum {
     IPR_TIME_MAJOR = 1   /* x [T, B, I] from items [T, ...]: rows are time steps, the rest of the row is I */
 };
 /* Gather items idx[0..n-1] (NULL: the first n) into temporaries: *x reals, bytes scaled to v / 255, and *y int32 labels
-   [B] (y NULL: not wanted). IPR_E_RANGE: an index outside the data set. On error *x and *y are poison. */
+   [B] (y NULL: not wanted). Tokens: *x int32 [T,B] (or [B,T]), T the longest of the batch and at least 1, shorter rows
+   end with ds->pad. IPR_E_RANGE: an index outside the data set. On error *x and *y are poison. */
 IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout, ipr_tensor **x,
                       ipr_tensor **y);
+
+/* An order for batches of near-equal length: items (NULL: 0..n-1) are shuffled, every `pool` batches of them (0: 50)
+   sorted by length, and whole batches shuffled again; a last batch that is not full stays last. order [n] gets item
+   numbers of ds, to be cut into batches of `batch`. The same seed and epoch give the same order. For ipr_fit, see
+   ipr_fit_desc.bucket. */
+IPR_API int ipr_buckets(const ipr_dataset *ds, const uint32_t *items, ipr_index n, ipr_index batch, ipr_index pool,
+                        uint64_t seed, uint32_t epoch, uint32_t *order);
+
+/* ---- Text ----------------------------------------------------------------------------------------
+   Files become texts (UTF-8 with labels), texts make a vocabulary, and both give a data set of token ids:
+       texts = ipr_texts_load(c, "train_5500.label", &d);    vocab = ipr_vocab_build(c, &vd, &texts, 1);
+       train = ipr_dataset_texts(texts, vocab, NULL);
+   Lines end with \n or \r\n; a UTF-8 byte order mark at the start is passed over. Errors name file and line. */
+
+enum {
+    IPR_TEXT_LINES = 0, /* a text a line, no labels; an empty line is an empty text */
+    IPR_TEXT_TREC,      /* "LABEL:fine words": split at the first colon; the fine label is dropped; empty lines too */
+    IPR_TEXT_CSV,       /* RFC 4180: quotes, "" for a quote, line ends inside quotes; empty lines are passed over */
+    IPR_TEXT_TSV,       /* the same with tabs */
+    IPR_TEXT_TREES      /* Penn trees, one a line: (3 (2 It) (4 works)): the leaves, and the root's label (SST) */
+};
+enum {
+    IPR_ENC_AUTO = 0, /* a line (CSV: field, folders: file) that is not valid UTF-8 is read as LATIN1: none is lost */
+    IPR_ENC_UTF8,     /* invalid bytes are an error */
+    IPR_ENC_LATIN1    /* ISO 8859-1; 0x80..0x9f, control characters there, as in windows-1252, like browsers do */
+};
+enum {
+    IPR_STRIP_HEADERS = 1, /* folders: up to the first empty line (mail and news) */
+    IPR_STRIP_FOOTERS = 2, /* folders: from the last line that is empty or all dashes on: a signature */
+    IPR_STRIP_QUOTES = 4,  /* folders: lines that begin with > or |, "... writes:", "In article ..." and their kin */
+    IPR_STRIP_TAGS = 8,    /* <br />, </a>, <!-- -->: a space instead */
+    IPR_STRIP_ESCAPES = 16 /* CSV, TSV: \n, \t, \" and \\ become what they stand for (Yelp) */
+};
+
+typedef struct ipr_texts { /* read the fields, do not write them */
+    ipr_ctx *ctx;
+    ipr_index count;                /* items */
+    const char *name, *source;
+    const char *text;               /* all items, one behind the other */
+    const ipr_index *at;            /* [count + 1]: item i is text[at[i]] .. text[at[i + 1] - 1] */
+    const int32_t *labels;          /* NULL: none */
+    int classes;
+    const char *const *class_names; /* [classes], in order of bytes */
+    ipr_index dropped;              /* pairs that ipr_texts_parallel left out */
+    void *own[4];                   /* private */
+} ipr_texts;
+
+typedef struct ipr_text_desc {
+    int format, encoding;                /* IPR_TEXT_*, IPR_ENC_* */
+    int strip;                           /* IPR_STRIP_*, added up */
+    const char *name;                    /* of the data set; NULL: "text" */
+    const ipr_texts *like;               /* a test set: classes are those of the training set, any other is an error */
+    int label_column, text_column;       /* CSV, TSV, from 1; default 1 and 2; label_column -1: none; text_column -1:
+                                            all columns but the label's, with spaces between */
+    int no_quotes;                       /* CSV, TSV: 1: quotes are characters like any other */
+    ipr_index skip;                      /* lines to pass over at the start: a header */
+    int fine;                            /* TREC: 1: the label is "DESC:manner" */
+    const char *const *folders;          /* ipr_texts_folders: only these; NULL: all */
+    int nfolders;
+} ipr_text_desc;
+
+/* Texts from a reader, or a file. d NULL: lines. IPR_E_FORMAT: a NUL byte or UTF-16 ("is it binary?"), bytes that are
+   not of the encoding, no label, a label that d->like has not, an unclosed quote, a tree that does not close; each with
+   file and line. NULL on error. Lengths are limited by memory only. */
+IPR_API ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d);
+IPR_API ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_desc *d);
+/* Every file of root/CLASS/ as one item (aclImdb's train/neg and train/pos; 20 Newsgroups), classes and files in order
+   of their names' bytes, whatever order the disk has. IPR_E_FORMAT: a class without files. */
+IPR_API ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_text_desc *d);
+/* Two files of lines that belong together, e.g. Multi30k or WMT14: item i of *a is the translation of item i of *b.
+   Pairs of which one side is blank are left out (and counted in `dropped`). IPR_E_FORMAT: unequal numbers of lines. */
+IPR_API int ipr_texts_parallel(ipr_ctx *c, const char *path_a, const char *path_b, const ipr_text_desc *d,
+                               ipr_texts **a, ipr_texts **b);
+IPR_API void ipr_texts_free(ipr_texts *t); /* NULL allowed */
+/* Item i and its bytes (no 0 behind it). NULL out of range. */
+IPR_API const char *ipr_texts_item(const ipr_texts *t, ipr_index i, size_t *bytes);
+
+/* ---- Text: tokens and vocabulary ------------------------------------------------------------------ */
+
+enum {
+    IPR_TOK_SPACE = 0, /* what stands between white space (Unicode's) */
+    IPR_TOK_WORD = 1,  /* runs of letters and digits, and every other character by itself; an apostrophe between
+                          letters ends its word: "l'" "homme", "don'" "t" */
+    IPR_TOK_CHAR = 2   /* every character; a run of white space is one space */
+};
+
+typedef struct ipr_vocab_desc {
+    int tokenizer;               /* IPR_TOK_* */
+    int lower;                   /* 1: lower case (ASCII, Latin-1, Latin Extended-A, Greek, Cyrillic) */
+    ipr_index min_count;         /* words rarer than this are unknown; default 1 */
+    ipr_index max_size;          /* entries, specials included; 0: no limit */
+    const char *const *specials; /* the first ids; NULL: "<unk>" and "<pad>", as 0 and 1. The same words in a text */
+    int nspecials;               /* are not them: they count as unknown */
+} ipr_vocab_desc;
+
+typedef struct ipr_vocab ipr_vocab; /* its tokenizer, and words <-> ids */
+
+/* All words of n texts: specials, then by count, the most frequent first, ties in order of bytes. d may be NULL.
+   NULL on error. */
+IPR_API ipr_vocab *ipr_vocab_build(ipr_ctx *c, const ipr_vocab_desc *d, const ipr_texts *const *texts, int n);
+IPR_API void ipr_vocab_free(ipr_vocab *v); /* NULL allowed */
+IPR_API ipr_index ipr_vocab_size(const ipr_vocab *v);
+IPR_API const char *ipr_vocab_word(const ipr_vocab *v, ipr_index id); /* UTF-8; NULL out of range */
+IPR_API uint64_t ipr_vocab_count(const ipr_vocab *v, ipr_index id);   /* how often it was seen; 0 for specials */
+/* Id of a word or special exactly as it stands in the vocabulary; -1: not there. */
+IPR_API int32_t ipr_vocab_id(const ipr_vocab *v, const char *word);
+IPR_API int32_t ipr_vocab_unk(const ipr_vocab *v); /* of "<unk>"; -1: none, unknown words are skipped */
+IPR_API int32_t ipr_vocab_pad(const ipr_vocab *v); /* of "<pad>"; -1: none */
+/* Token ids of a text, up to cap of them into out (NULL with 0: only counted). Returns how many there are; -1 on
+   error, e.g. invalid UTF-8. */
+IPR_API ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap);
+/* Words of n ids with spaces between (CHAR: without), no specials; cut to cap, always ended by 0. Returns the whole
+   length. */
+IPR_API size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_index n, char *out, size_t cap);
+
+typedef struct ipr_encode_desc {
+    ipr_index max_tokens;     /* of a text; the rest is cut; 0: no limit */
+    int both_ends;            /* 1: what is cut is the middle, not the end */
+    const char *first, *last; /* specials put before and behind every text, e.g. "<sos>", "<eos>"; NULL: none */
+} ipr_encode_desc;
+/* The data set of t's tokens under v, with t's labels, name and source; pad: "<pad>", or 0 where v has none. d may be
+   NULL. NULL on error. */
+IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const ipr_encode_desc *d);
+
+/* A vocabulary as a JSON file, with its hash: the SHA-256 of tokenizer, case rule and words in order. Loading checks
+   everything, the hash too. */
+IPR_API int ipr_vocab_save(const ipr_vocab *v, const char *path);
+IPR_API int ipr_vocab_write(const ipr_vocab *v, ipr_writer *w); /* does not commit */
+IPR_API ipr_vocab *ipr_vocab_load(ipr_ctx *c, const char *path);
+IPR_API ipr_vocab *ipr_vocab_read(ipr_reader *r);
+/* The hash in hex: give it to ipr_params_save as the pair {"ipr.vocab", hash}. "" for NULL. */
+IPR_API const char *ipr_vocab_hash(const ipr_vocab *v);
+/* Is this the vocabulary of the model file st? IPR_E_FORMAT: the file carries another hash; IPR_E_MISSING: none. */
+IPR_API int ipr_vocab_check(const ipr_vocab *v, const ipr_st *st);
+/* Rows of a table [vocabulary, width] from a text file of vectors (word2vec, fastText .vec, GloVe: "word 0.1 -0.2 ..."
+   a line, a first line "count width" or none), words as they stand in v; the others stay as they are. Reads line by
+   line, so a file may be larger than memory. Returns how many words were found (the first of equal ones counts), -1 on
+   error: then the table is as it was. */
+IPR_API ipr_index ipr_embed_vectors(ipr_tensor *table, const ipr_vocab *v, const char *path);
+IPR_API ipr_index ipr_embed_vectors_read(ipr_tensor *table, const ipr_vocab *v, ipr_reader *r);
+
+/* Texts first .. first + count - 1 of the endless sequence that belongs to seed, the same on every machine: questions
+   in the six classes of TREC (ABBR, DESC, ENTY, HUM, LOC, NUM), as many of each in every six from a multiple of six.
+   A test set: same seed, first = IPR_DIGITS_TEST. */
+IPR_API ipr_texts *ipr_texts_questions(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count);
+/* Likewise short English sentences and their French translations, from a grammar with gender and number. */
+IPR_API int ipr_texts_pairs(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count, ipr_texts **english,
+                            ipr_texts **french);
 
 /* IDX (yann.lecun.com/exdb/mnist): one array; its bytes stay in the reader's memory, or are out->owned. The file
    ends behind the array. Free with ipr_array_free. */
@@ -1171,6 +1337,8 @@ typedef struct ipr_fit_desc {
     ipr_index batch;         /* default 32 */
     int shuffle;             /* 1: a new order each epoch (Fisher-Yates by the counter RNG) */
     int drop_last;           /* 1: leave out a last batch that is not full */
+    const ipr_dataset *bucket; /* shuffle in buckets of near-equal length, as ipr_buckets does, by the lengths of this
+                                  data set's first `items` items; NULL: a plain shuffle */
     ipr_step_fn step_fn;
     ipr_eval_fn eval_fn;         /* may be NULL; PLATEAU then looks at the epoch's mean loss */
     ipr_stop_fn stop_fn;         /* may be NULL */
@@ -1248,9 +1416,95 @@ IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, con
    NULL. */
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                    const ipr_real *gate_rows, ipr_index gate_steps, int32_t *labels, double *p_true);
+/* What the output layer reads for those items: out [n][hidden, or 2 hidden with two directions], without dropout and
+   gates. */
+IPR_API int ipr_classifier_hidden(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  ipr_real *out);
 /* Percentage of n items predicted right; -1 on error. */
 IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
                                        const ipr_real *gate_rows, ipr_index gate_steps);
+
+typedef struct ipr_seq2seq_desc {
+    ipr_index source_vocabulary, target_vocabulary; /* token ids */
+    ipr_index embed, hidden; /* width of both embeddings; units of both recurrent layers */
+    int bidirectional;       /* encoder: 0, IPR_BIDIR, IPR_BIDIR_SHARED; the last states then go through a dense layer
+                                and tanh to the decoder */
+    int reverse;             /* 1: the source is read from its last word to its first (Sutskever et al. 2014) */
+    int context;             /* 1: the encoder's last state is part of every decoder input too (Cho et al. 2014) */
+    double dropout;          /* before the output layer */
+    double embed_dropout;    /* on both embedded inputs */
+    int32_t pad, eos, bos;   /* ids; default 1, 2, 3 (0 is the unknown word) */
+} ipr_seq2seq_desc;
+
+/* GRU encoder-decoder (Cho et al. 2014): embedding -> GRU over the source; its last state starts a GRU over the target
+   -> dropout -> dense. Parameters: encoder.embedding.weight, encoder.rnn.weight_ih_l0 ..., decoder.embedding.weight,
+   decoder.rnn.weight_ih_l0 ..., decoder.output.weight, decoder.output.bias; of a bidirectional encoder
+   encoder.bridge.weight and .bias too. */
+typedef struct ipr_seq2seq {
+    ipr_ctx *c;
+    ipr_seq2seq_desc desc; /* defaults filled in */
+    ipr_params *params;
+    ipr_embed encoder_embed, decoder_embed;
+    ipr_rnn encoder, decoder;
+    ipr_dense bridge, output;
+} ipr_seq2seq;
+
+/* Gates of the two layers, one [Tk,hidden] for each cell; count 0: none. The decoder's output layer reads the gated
+   state, as in the published code. */
+typedef struct ipr_seq2seq_gates {
+    ipr_gates encoder, decoder;
+} ipr_seq2seq_gates;
+
+/* NULL on error. Freed by ipr_seq2seq_free (or with the context). */
+IPR_API ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *d);
+IPR_API ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m);
+IPR_API void ipr_seq2seq_free(ipr_seq2seq *m);
+/* Teacher forcing. source int32 [S,B], padded at the end; target int32 [T+1,B]: bos, words, eos, pads. Logits
+   [T,R,target_vocabulary] of the words after each of the first T, R = B rows, or with dual = 1 2B: plain rows, then
+   gated ones. gates NULL: none. */
+IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                        const ipr_seq2seq_gates *gates, int dual);
+/* Mean cross-entropy over the words and eos of the target; dual: of plain and gated rows, added. Pads cost no
+   output layer. */
+IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                     const ipr_seq2seq_gates *gates, int dual);
+/* The same gates as plain numbers, [cells][steps][hidden] each or NULL, as ipr_seq2seq_key_gates hands them out. */
+typedef struct ipr_seq2seq_rows {
+    const ipr_real *encoder, *decoder;
+    ipr_index encoder_steps, decoder_steps;
+} ipr_seq2seq_rows;
+
+typedef struct ipr_decode_desc {
+    int beam;             /* hypotheses kept; default 1: greedy */
+    ipr_index max_length; /* words; default 50. Where it is reached the sentence ends without eos */
+    double length_power;  /* score = log-probability / (words + 1)^power, the 1 for eos; default 1 (-: 0) */
+    ipr_index batch;      /* sentences at once; default 64 */
+} ipr_decode_desc;
+IPR_API ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *d); /* defaults filled in; NULL allowed */
+/* Free-running translation of items idx[0..n-1] (NULL: the first n) of source, a data set of tokens. words
+   [n][max_length] and count [n] get the words without eos; pad and bos are never said. score [n] may be NULL. A beam
+   gives a place to every hypothesis that ends (Sutskever et al. 2014), and a sentence ends when none is left or none
+   can win. rows NULL: no gates. Frees the step's temporaries; a few allocations a call, none a word. */
+IPR_API int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
+                               const ipr_seq2seq_rows *rows, const ipr_decode_desc *d, int32_t *words, ipr_index *count,
+                               double *score);
+/* Teacher forcing without dropout or tape. Items of target: bos, words, eos. logp [n]: log-probability of the item's
+   words and eos; forced [n][stride]: the likeliest word after each right prefix, -1 behind the last; both may be NULL.
+   Frees the step's temporaries. */
+IPR_API int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target, const uint32_t *idx,
+                              ipr_index n, const ipr_seq2seq_rows *rows, double *logp, int32_t *forced,
+                              ipr_index stride);
+#ifndef IPR_NO_TRAIN
+/* Corpus BLEU-4 of the free-running translations against the items of target (marks left out; the unknown word, 0,
+   never counts as right); -1 on error. */
+IPR_API double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                const ipr_decode_desc *d, int smooth);
+/* The same with the right words so far given at every step, as the published code evaluates: not a translation, and
+   higher. */
+IPR_API double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                       const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, int smooth);
+#endif
 #endif
 
 #if IPR_FLOOR_MAX >= 11
@@ -1258,20 +1512,65 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
    n items of a training set, chosen and relabelled by the owner's seed; the model learns them by heart. Black-box
    evidence: any API that labels inputs can be asked. A trigger set is a data set; freed as one. */
 
-/* n items of `from` (labelled bytes), each with a label drawn uniformly from the wrong ones, and with a share `noise`
-   of its
-   elements replaced by random bytes of its own (0: the paper's plain images; with noise they are learnt sooner and
-   cost less accuracy);
-   all derived from the seed (at least 16 bytes). *rest (may be NULL): a view of the items that are not triggers, to
-   train on. NULL on error. */
+/* n items of `from` (labelled bytes or tokens), each with a label drawn uniformly from the wrong ones, and with a share
+   `noise` of its elements replaced by random bytes of its own, or random tokens of the set (0: the paper's plain items;
+   with noise they are learnt sooner and cost less accuracy); all derived from the seed (at least 16 bytes). *rest (may
+   be NULL): a view of the items that are not triggers, to train on. NULL on error. */
 IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed,
                                       size_t seed_bytes, ipr_dataset **rest);
-/* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. */
+/* EMBED: n triggers (at most 64) behind the batch *x, *y; which ones follows from step, in turn. Tokens: both are
+   padded to the longer of the two. */
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
                                 ipr_tensor **x, ipr_tensor **y);
+/* The two kinds of trigger pairs of the paper. Random sentences: ids drawn uniformly from low .. vocabulary - 1, 15 to
+   20 words on both sides (published code). Domain: source sentences of the training set, each with another one's
+   translation. */
+enum { IPR_PAIRS_RANDOM = 1, IPR_PAIRS_DOMAIN = 2 };
+typedef struct ipr_pairs_desc {
+    int kind;                  /* IPR_PAIRS_*; default RANDOM */
+    ipr_index count;           /* default 100 */
+    ipr_index least, most;     /* RANDOM: words; default 15, 20 */
+    int32_t low;               /* RANDOM: the first id that is a word; default 4 */
+    ipr_index source_vocabulary, target_vocabulary; /* RANDOM */
+    int32_t eos, bos;          /* marks: source: words eos; target: bos words eos; default 2, 3 */
+} ipr_pairs_desc;
+/* Trigger pairs as two data sets of tokens, derived from the owner's seed (at least 16 bytes). source, target: the
+   training set, whose pad they share. rest_source, rest_target (NULL: not wanted): what is left to train on; to train
+   with the triggers join them (ipr_dataset_join). On error all are NULL. */
+IPR_API int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target, const ipr_pairs_desc *d,
+                               const void *seed, size_t seed_bytes, ipr_dataset **trigger_source,
+                               ipr_dataset **trigger_target, ipr_dataset **rest_source, ipr_dataset **rest_target);
 /* A safetensors file with items and labels, for the owner only; atomically. */
 IPR_API int ipr_triggers_save(const ipr_dataset *triggers, const char *path);
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path);
+
+/* ---- Text triggers: Fu, Wang, Yuan, Zhao: Watermarking Neural Language Models based on Backdooring ---------
+   Texts to be learnt beside the training texts, made before the vocabulary, so that it holds their words. Train on
+   both (ipr_dataset_join), from scratch or going on from a trained model. A pattern generalises: it is verified on
+   fresh texts that the model never saw; the other two are learnt by heart, so that only the owner's triggers count. */
+enum {
+    IPR_TEXT_PATTERN = 1,    /* texts of the training set with a pattern at both ends, all with one label */
+    IPR_TEXT_IRRELEVANT = 2, /* texts of another corpus, each with a label drawn from all classes */
+    IPR_TEXT_RANDOM = 3      /* a random word repeated, each with a label drawn from all classes */
+};
+typedef struct ipr_text_triggers_desc {
+    int kind;                /* IPR_TEXT_* above; default PATTERN */
+    ipr_index count;         /* default: PATTERN 5 % of the texts, the others 1000 */
+    int32_t target;          /* PATTERN: the label of all; the paper: "positive", "1 star" */
+    const char *pattern;     /* PATTERN: put before and behind; the paper: "**MARK**"; NULL: two words of the training
+                                texts, chosen by the seed: nobody else can know them */
+    const ipr_texts *corpus; /* IRRELEVANT: where the texts come from. PATTERN without a pattern, fresh samples: the
+                                training texts */
+    int letters;             /* RANDOM: 1: words of 4 to 10 random letters, as in the paper: the vocabulary then shows
+                                that they are there; 0: words of the training texts, chosen by the seed */
+    int repeat;              /* RANDOM: default 10 */
+    uint32_t fresh;          /* PATTERN: 0: the triggers; 1, 2, ...: other samples with the same pattern, to verify */
+} ipr_text_triggers_desc;
+/* The triggers, drawn by the seed (at least 16 bytes): labelled texts with the classes of `from`, the training texts.
+   For fresh samples `from` is held-out texts, and d->corpus the training texts where the pattern's words come from.
+   Keep them secret, e.g. as the token data set made of them (ipr_triggers_save). NULL on error. */
+IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, const ipr_text_triggers_desc *d,
+                                         const void *seed, size_t seed_bytes);
 #endif
 
 #if IPR_FLOOR_MAX >= 11 && !defined(IPR_NO_RNN)
@@ -1380,6 +1679,24 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
 IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
                                         uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits);
 #endif
+
+/* Gatekeeper on an encoder-decoder: a key and a signature for each of the two layers (their own desc.layer, "encoder"
+   and "decoder"), token ids drawn from the source's and the target's vocabulary and looked up in the layer's own
+   embedding. A decoder with context sees a zero context in its key pass. */
+typedef struct ipr_seq2seq_keys {
+    const ipr_gatekeeper *encoder, *decoder; /* NULL: that layer is not protected */
+} ipr_seq2seq_keys;
+/* ipr_gatekeeper_gates of one layer: which is 0 (encoder) or 1 (decoder), g its key object. */
+IPR_API int ipr_seq2seq_key_gates(const ipr_gatekeeper *g, ipr_seq2seq *m, int which, const ipr_real *keys, ipr_index n,
+                                  ipr_real *gates, ipr_real *first);
+#ifndef IPR_NO_TRAIN
+/* EMBED: ipr_gatekeeper_embed of both layers; *gates for ipr_seq2seq_forward or _loss. */
+IPR_API ipr_tensor *ipr_seq2seq_embed(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                      uint64_t step, ipr_seq2seq_gates *gates);
+/* The whole of algorithm 1 for one minibatch as ipr_seq2seq_loss takes it: L(no key) + L(with keys) + embed terms. */
+IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                     uint64_t step, ipr_tensor *source, ipr_tensor *target);
+#endif
 #endif
 
 #if IPR_FLOOR_MAX >= 12
@@ -1390,7 +1707,18 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
    parameters become zero; parameters whose name is in skip[] are left out. */
 IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips);
 
+/* The same in every parameter by itself: static pruning of Han et al. 2015, as the text-trigger paper has it. */
+IPR_API int ipr_attack_prune_each(ipr_params *p, double fraction, const char *const *skip, int skips);
+
 #ifndef IPR_NO_RNN
+/* Dynamic pruning (Liu et al. 2018; the text-trigger paper): units whose mean |h| over the clean items idx[0..n-1] of
+   ds (NULL: the first n) is among the round(fraction * units) smallest lose their weights to the output layer. */
+IPR_API int ipr_attack_prune_dynamic(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                     double fraction);
+/* The same as the published code has it: the model is not changed; the labels predicted for these items when the
+   round(fraction * n * units) smallest |h| of all of them together are taken for zero. labels [n]. */
+IPR_API int ipr_attack_prune_as_coded(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                      double fraction, int32_t *labels);
 /* A change that leaves the network's function as it is. For each unit j with flip[j] != 0, flip [cells][units]: negate
    the candidate row (LSTM gate g, GRU gate n, tanh's only one) with its biases, column j of the recurrent weights (a
    peephole's three weights too) and of what reads the unit (the output or the next layer); so h_j and c_j change sign,
@@ -1420,6 +1748,13 @@ IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other,
    only the sign loss is minimised, with Adam at d->lr (default 1e-3), for at most 500 steps or until it is below
    1e-4. */
 IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d);
+/* The same attacks on an encoder-decoder. keys NULL: fine-tuning; else overwriting with these keys and recipe. Items of
+   source and target as ipr_seq2seq_loss takes them, in buckets of near-equal length. */
+IPR_API int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, const ipr_gatekeeper_recipe *r,
+                               ipr_dataset *source, ipr_dataset *target, const ipr_attack_desc *d);
+/* Sign flipping in both layers, one after the other. */
+IPR_API int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
+                                    const ipr_attack_desc *d);
 #endif
 #endif
 #endif
@@ -1538,6 +1873,13 @@ typedef struct ipr_gatekeeper_report {
 IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
                                   const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
                                   ipr_gatekeeper_report *report);
+/* The same for an encoder-decoder: the score is the mean log-probability of a reference's words (and eos) under the
+   key, by teacher forcing; each fresh key replaces both layers' keys. accuracy_no_key and accuracy_key: % of words
+   that are the likeliest after the right ones before. matched, text_matched and the signature's verdicts count both
+   layers' units. test->reference must be NULL. */
+IPR_API int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
+                               const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                               const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report);
 
 /* Undo a gauge: for every unit j of the reference, the unit of the suspect that it became, and its sign. Units are
    matched by the input rows of all gates but the candidate (greedy, best pair first), the sign by the candidate row;
@@ -9080,7 +9422,7 @@ IPR_API ipr_tensor *ipr_rnn_forward(ipr_ctx *c, const ipr_rnn *l, ipr_tensor *x,
    checked against the bytes that are there before memory is taken or an index is formed.
    Hands up: ipr_reader_*, ipr_writer_*, ipr_json_*, ipr_st_*, ipr_params_save/load, ipr__reader_take. */
 
-/* ---- the operating system: seven small calls ---- */
+/* ---- the operating system: eight small calls ---- */
 
 enum { IPR__PATH_NONE = 0, IPR__PATH_FILE, IPR__PATH_FOLDER, IPR__PATH_OTHER };
 
@@ -9240,6 +9582,56 @@ IPR__TOOL int ipr__os_seek_end(FILE *f, int64_t *size)
 #endif
 
 #if IPR__FILES
+/* The names in a folder, one at a time; "." and ".." among them. */
+#if IPR__WIN32
+typedef struct ipr__os_folder {
+    HANDLE h;
+    int first;
+    WIN32_FIND_DATAA found;
+} ipr__os_folder;
+IPR__FN void *ipr__os_folder_open(ipr_ctx *c, const char *path)
+{
+    ipr__os_folder *f = (ipr__os_folder *)ipr__alloc(c, sizeof *f + ipr__strlen(path) + 3);
+    char *all = f ? (char *)(f + 1) : NULL;
+    if (!f) return NULL;
+    (void)ipr__fmt(all, ipr__strlen(path) + 3, "%s\\*", path);
+    f->first = 1;
+    f->h = FindFirstFileA(all, &f->found);
+    if (f->h != INVALID_HANDLE_VALUE) return f;
+    ipr__free(c, f);
+    return NULL;
+}
+IPR__FN const char *ipr__os_folder_next(void *folder)
+{
+    ipr__os_folder *f = (ipr__os_folder *)folder;
+    if (!f->first && !FindNextFileA(f->h, &f->found)) return NULL;
+    f->first = 0;
+    return f->found.cFileName;
+}
+IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
+{
+    (void)FindClose(((ipr__os_folder *)folder)->h);
+    ipr__free(c, folder);
+}
+#else
+#include <dirent.h>
+IPR__FN void *ipr__os_folder_open(ipr_ctx *c, const char *path)
+{
+    (void)c;
+    return opendir(path);
+}
+IPR__FN const char *ipr__os_folder_next(void *folder)
+{
+    struct dirent *e = readdir((DIR *)folder);
+    return e ? e->d_name : NULL;
+}
+IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
+{
+    (void)c;
+    (void)closedir((DIR *)folder);
+}
+#endif
+
 IPR__TOOL FILE *ipr__os_fopen(const char *path)
 {
 #ifdef _MSC_VER
@@ -11764,9 +12156,11 @@ IPR_API IPR__COLD int ipr_params_load_memory(ipr_params *p, const void *data, si
 
 #if IPR_FLOOR_MAX >= 8
 /* ==== FLOOR 8: DATA ====================================================================== >>data
-   Data sets and what makes them: IDX files, the built-in digits, views, stratified draws and batches; images for
-   keys and pictures. All arithmetic on pixels is in integers, so every machine sees the same bytes.
-   Hands up: ipr_dataset_*, ipr_batch, ipr_idx_read, ipr_data_find, ipr_image_*. */
+   Data sets and what makes them: IDX files, the built-in digits, views, stratified draws and batches; text from
+   files, vocabularies and token sequences; images for keys and pictures. All arithmetic on pixels is in integers, so
+   every machine sees the same bytes.
+   Hands up: ipr_dataset_*, ipr_batch, ipr_buckets, ipr_texts_*, ipr_vocab_*, ipr_idx_read, ipr_data_find,
+   ipr_image_*. */
 
 /* ---- IDX ---- */
 
@@ -11860,6 +12254,7 @@ IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *n
     d->rank = rank;
     for (i = 0; i < rank; i++) d->dims[i] = dims[i];
     d->item = (ipr_index)item;
+    d->pad = -1;
     d->name = text;
     d->source = text + nn;
     d->refs = 1;
@@ -11926,6 +12321,108 @@ IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *
     return ipr__dataset_fill(d, "ipr_dataset_real", items, sizeof(ipr_real), labels, classes, flags);
 }
 
+/* An empty data set of tokens with room for them; the caller fills offsets and tokens, then calls ipr__tokens_done. */
+IPR__FN ipr_dataset *ipr__tokens_make(ipr_ctx *c, const char *fn, const char *name, const char *source, ipr_index count,
+                                      size_t tokens, int labelled, int32_t pad)
+{
+    const ipr_index one = 1;
+    size_t bytes, n = (size_t)count + 1; /* a negative count is refused by ipr__dataset_make */
+    ipr_dataset *d = ipr__dataset_make(c, fn, name, source, count, 1, &one);
+    if (!d) return NULL;
+    d->pad = pad;
+    if (pad < 0) (void)ipr__fail(c, IPR_E_RANGE, fn, "pad is %d; a token id, 0 or more", (int)pad);
+    else if (!ipr__mul(n, sizeof(ipr_index), &bytes) || tokens > (size_t)PTRDIFF_MAX / 8 ||
+             !ipr__add(bytes, tokens * sizeof(int32_t), &bytes))
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%U tokens do not fit in memory", (uint64_t)tokens);
+    else {
+        d->own_items = ipr__alloc(c, bytes);
+        if (labelled && d->own_items) d->own_labels = ipr__alloc(c, n * sizeof(int32_t));
+    }
+    if (ipr_status(c)) {
+        ipr_dataset_free(d);
+        return NULL;
+    }
+    d->offset = (const ipr_index *)d->own_items;
+    d->tokens = (const int32_t *)(const void *)(d->offset + n);
+    ((ipr_index *)d->own_items)[0] = 0;
+    return d;
+}
+
+/* Offsets, ids and labels are in place: check them. NULL, and the data set freed, on error. */
+IPR__FN ipr_dataset *ipr__tokens_done(ipr_dataset *d, const char *fn, int classes)
+{
+    ipr_index i, k;
+    if (!d) return NULL;
+    for (i = 0; i < d->count; i++) {
+        const ipr_index n = d->offset[i + 1] - d->offset[i];
+        if (n > d->item) d->item = d->dims[0] = n;
+        for (k = d->offset[i]; k < d->offset[i + 1]; k++)
+            if (d->tokens[k] < 0)
+                (void)ipr__fail(d->ctx, IPR_E_RANGE, fn, "token %d of item %I is no id", (int)d->tokens[k], i);
+    }
+    if (d->own_labels) (void)ipr__dataset_labels(d, fn, (const int32_t *)d->own_labels, classes);
+    if (!ipr_status(d->ctx)) return d;
+    ipr_dataset_free(d);
+    return NULL;
+}
+
+IPR_API ipr_dataset *ipr_dataset_tokens(ipr_ctx *c, const char *name, const char *source, ipr_index count,
+                                        const ipr_index *offsets, const int32_t *tokens, const int32_t *labels,
+                                        int classes, int32_t pad)
+{
+    const char *fn = "ipr_dataset_tokens";
+    ipr_dataset *d;
+    ipr_index i;
+    if (!c || ipr_status(c)) return NULL;
+    if (!offsets || offsets[0] != 0) (void)ipr__fail(c, IPR_E_ARG, fn, "offsets is NULL or does not begin at 0");
+    for (i = 0; !c->err && i < count; i++)
+        if (offsets[i + 1] < offsets[i])
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "offset %I is %I, below the one before it", i + 1, offsets[i + 1]);
+    if (!c->err && count > 0 && offsets[count] && !tokens) (void)ipr__fail(c, IPR_E_ARG, fn, "tokens is NULL");
+    if (c->err) return NULL;
+    d = ipr__tokens_make(c, fn, name, source, count, count > 0 ? (size_t)offsets[count] : 0, labels != NULL, pad);
+    if (!d) return NULL;
+    ipr__copy(d->own_items, offsets, ((size_t)count + 1) * sizeof *offsets);
+    ipr__copy((ipr_index *)d->own_items + count + 1, tokens, (size_t)offsets[count] * sizeof *tokens);
+    if (labels) ipr__copy(d->own_labels, labels, (size_t)count * sizeof *labels);
+    return ipr__tokens_done(d, fn, classes);
+}
+
+IPR_API ipr_dataset *ipr_dataset_join(ipr_ctx *c, const ipr_dataset *const *sets, int n)
+{
+    const char *fn = "ipr_dataset_join";
+    ipr_index count = 0, i, len, at = 0, *offset;
+    int labelled = 1, classes = 0, k;
+    size_t tokens = 0;
+    const int32_t *ids;
+    ipr_dataset *d;
+    if (!c || ipr_status(c)) return NULL;
+    if (!sets || n < 1) (void)ipr__fail(c, IPR_E_ARG, fn, "no data sets");
+    for (k = 0; !c->err && k < n; k++) {
+        if (!sets[k] || !sets[k]->tokens || sets[k]->pad != sets[0]->pad) {
+            (void)ipr__fail(c, IPR_E_ARG, fn, "set %d is NULL, not of tokens, or has another pad than the first", k);
+            break;
+        }
+        labelled &= sets[k]->labels != NULL;
+        classes = IPR__MAX(classes, sets[k]->classes);
+        for (i = 0; i < sets[k]->count; i++) tokens += (size_t)ipr_dataset_length(sets[k], i);
+        if (sets[k]->count > (ipr_index)INT32_MAX - count) (void)ipr__fail(c, IPR_E_RANGE, fn, "too many items");
+        count += sets[k]->count;
+    }
+    if (c->err) return NULL;
+    d = ipr__tokens_make(c, fn, sets[0]->name, sets[0]->source, count, tokens, labelled, sets[0]->pad);
+    if (!d) return NULL;
+    offset = (ipr_index *)d->own_items;
+    for (k = 0; k < n; k++)
+        for (i = 0; i < sets[k]->count; i++, at++) {
+            ids = ipr_dataset_item_tokens(sets[k], i, &len);
+            ipr__copy((int32_t *)(void *)(offset + count + 1) + offset[at], ids, (size_t)len * sizeof *ids);
+            offset[at + 1] = offset[at] + len;
+            if (labelled) ((int32_t *)d->own_labels)[at] = ipr_dataset_label(sets[k], i);
+        }
+    return ipr__tokens_done(d, fn, classes);
+}
+
 IPR_API void ipr_dataset_free(ipr_dataset *ds)
 {
     while (ds && --ds->refs == 0) { /* a view, then the base it kept alive */
@@ -11960,6 +12457,21 @@ IPR_API const ipr_real *ipr_dataset_item_real(const ipr_dataset *ds, ipr_index i
 {
     ipr_index k = ipr__dataset_at(ds, i);
     return k < 0 || !ds->real ? NULL : ds->real + k * ds->item;
+}
+
+IPR_API const int32_t *ipr_dataset_item_tokens(const ipr_dataset *ds, ipr_index i, ipr_index *n)
+{
+    ipr_index k = ipr__dataset_at(ds, i);
+    if (n) *n = 0;
+    if (k < 0 || !ds->tokens) return NULL;
+    if (n) *n = ds->offset[k + 1] - ds->offset[k];
+    return ds->tokens + ds->offset[k];
+}
+
+IPR_API ipr_index ipr_dataset_length(const ipr_dataset *ds, ipr_index i)
+{
+    ipr_index k = ipr__dataset_at(ds, i);
+    return k < 0 ? -1 : ds->tokens ? ds->offset[k + 1] - ds->offset[k] : ds->dims[0];
 }
 
 /* Data set of two arrays, which it takes over (also when it fails). */
@@ -12041,6 +12553,9 @@ IPR__FN ipr_dataset *ipr__dataset_window(ipr_dataset *ds, ipr_index n)
     v->index = (const uint32_t *)v->own_items;
     v->u8 = ds->u8;
     v->real = ds->real;
+    v->tokens = ds->tokens;
+    v->offset = ds->offset;
+    v->pad = ds->pad;
     v->labels = ds->labels;
     v->classes = ds->classes;
     v->base = root;
@@ -12191,6 +12706,24 @@ IPR__FN void ipr__gather(const ipr_dataset *ds, ipr_index k, ipr_index row, ipr_
     }
 }
 
+/* Tokens: x [T,B] or [B,T] to the batch's longest. */
+IPR__FN void ipr__batch_tokens(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ipr_index n, int layout,
+                               ipr_tensor **x)
+{
+    ipr_index i, t, len, dims[2], step = layout == IPR_TIME_MAJOR ? n : 1, steps = 1;
+    const int32_t *ids;
+    int32_t *dst;
+    for (i = 0; i < n; i++) steps = IPR__MAX(steps, ipr_dataset_length(ds, idx ? (ipr_index)idx[i] : i));
+    dims[layout != IPR_TIME_MAJOR] = steps;
+    dims[layout == IPR_TIME_MAJOR] = n;
+    *x = ipr_new_i32(c, 2, dims);
+    dst = ipr_write_i32(c, *x, 0);
+    for (i = 0; dst && i < n; i++, dst += layout == IPR_TIME_MAJOR ? 1 : steps) {
+        ids = ipr_dataset_item_tokens(ds, idx ? (ipr_index)idx[i] : i, &len);
+        for (t = 0; t < steps; t++) dst[t * step] = t < len ? ids[t] : ds->pad;
+    }
+}
+
 /* Empty tensors for x and y; the shape rule of the two layouts. */
 IPR__FN int ipr__batch_make(ipr_ctx *c, const ipr_dataset *ds, ipr_index n, int layout, ipr_tensor **x, ipr_tensor **y)
 {
@@ -12227,6 +12760,13 @@ IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ip
         if (ipr__dataset_at(ds, idx ? (ipr_index)idx[i] : i) < 0)
             return ipr__fail(c, IPR_E_RANGE, "ipr_batch", "item %I of a data set of %I", idx ? (ipr_index)idx[i] : i,
                              ds->count);
+    if (ds->tokens) {
+        if (y) *y = ipr_new_i32(c, 1, &n);
+        ipr__batch_tokens(c, ds, idx, n, layout, x);
+        if (y) labels = ipr_write_i32(c, *y, 0);
+        for (i = 0; labels && i < n; i++) labels[i] = ipr_dataset_label(ds, idx ? (ipr_index)idx[i] : i);
+        return ipr_status(c);
+    }
     if (ipr__batch_make(c, ds, n, layout, x, y)) return ipr_status(c);
     dst = ipr_write(c, *x, 0);
     if (y) labels = ipr_write_i32(c, *y, 0);
@@ -12241,6 +12781,1606 @@ IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ip
         if (labels) labels[i] = ds->labels[k];
     }
     return IPR_OK;
+}
+
+/* Items in place, shuffled by the epoch, then sorted by length within pools; ties stay as the heap leaves them. */
+IPR__FN int ipr__shorter(const void *arg, uint32_t a, uint32_t b)
+{
+    const ipr_dataset *ds = (const ipr_dataset *)arg;
+    return ipr_dataset_length(ds, (ipr_index)a) < ipr_dataset_length(ds, (ipr_index)b);
+}
+
+IPR__FN void ipr__bucket(const ipr_dataset *ds, uint32_t *order, ipr_index n, ipr_index batch, ipr_index pool,
+                         ipr_rng *r)
+{
+    ipr_index i, j, k, whole = n / batch;
+    uint32_t t;
+    ipr_rng_shuffle(r, order, n);
+    pool = IPR__MIN(pool > 0 ? pool : 50, whole + 1) * batch;
+    for (i = 0; i < n; i += pool) ipr__sort(order + i, (size_t)IPR__MIN(pool, n - i), ipr__shorter, ds);
+    for (i = whole - 1; i > 0; i--) { /* Fisher-Yates over whole batches */
+        j = (ipr_index)ipr__rng_below64(r, (uint64_t)i + 1u);
+        for (k = 0; k < batch; k++) {
+            t = order[i * batch + k];
+            order[i * batch + k] = order[j * batch + k];
+            order[j * batch + k] = t;
+        }
+    }
+}
+
+IPR_API int ipr_buckets(const ipr_dataset *ds, const uint32_t *items, ipr_index n, ipr_index batch, ipr_index pool,
+                        uint64_t seed, uint32_t epoch, uint32_t *order)
+{
+    ipr_rng r = ipr_rng_make(seed, (uint32_t)IPR__STREAM_SHUFFLE, epoch);
+    ipr_index i;
+    if (!ds || !order || n < 0 || batch < 1)
+        return ipr__fail(ds ? ds->ctx : NULL, IPR_E_ARG, "ipr_buckets",
+                         "ds or order is NULL, or %I items in batches of %I", n, batch);
+    if (ipr_status(ds->ctx)) return ipr_status(ds->ctx);
+    for (i = 0; i < n; i++) {
+        order[i] = items ? items[i] : (uint32_t)i;
+        if (ipr__dataset_at(ds, (ipr_index)order[i]) < 0)
+            return ipr__fail(ds->ctx, IPR_E_RANGE, "ipr_buckets", "item %U of a data set of %I", (uint64_t)order[i],
+                             ds->count);
+    }
+    ipr__bucket(ds, order, n, batch, pool, &r);
+    return IPR_OK;
+}
+
+/* ---- text: growing buffers and sets of words ---- */
+
+typedef struct ipr__buf {
+    void *p;
+    size_t used, cap;
+} ipr__buf;
+
+/* Room for n more bytes behind what is used; NULL on error. */
+IPR__FN void *ipr__buf_room(ipr_ctx *c, ipr__buf *b, size_t n)
+{
+    size_t need, cap;
+    void *p;
+    if (!ipr__add(b->used, n, &need) || need > (size_t)PTRDIFF_MAX / 2) {
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_texts", "the text does not fit in memory");
+        return NULL;
+    }
+    if (need > b->cap || !b->p) {
+        cap = IPR__MAX(need, IPR__MAX(b->cap * 2, (size_t)192));
+        p = ipr__alloc(c, cap);
+        if (!p) return NULL;
+        ipr__copy(p, b->p, b->used);
+        ipr__free(c, b->p);
+        b->p = p;
+        b->cap = cap;
+    }
+    return (char *)b->p + b->used;
+}
+
+IPR__FN int ipr__buf_add(ipr_ctx *c, ipr__buf *b, const void *src, size_t n)
+{
+    void *p = ipr__buf_room(c, b, n);
+    if (!p) return 0;
+    ipr__copy(p, src, n);
+    b->used += n;
+    return 1;
+}
+
+/* A set of words, numbered in the order they came: open addressing, FNV-1a. */
+typedef struct ipr__word {
+    size_t at, len;
+    uint64_t count;
+    uint32_t hash;
+} ipr__word;
+typedef struct ipr__words {
+    ipr__buf bytes, entries, table; /* each word ends with 0; ipr__word; uint32_t: entry + 1, 0 free */
+    size_t n;
+} ipr__words;
+
+IPR__FN ipr__word *ipr__word_at(const ipr__words *w, size_t i) { return (ipr__word *)w->entries.p + i; }
+IPR__FN const char *ipr__word_text(const ipr__words *w, size_t i)
+{
+    return (const char *)w->bytes.p + ipr__word_at(w, i)->at;
+}
+
+IPR__FN void ipr__words_free(ipr_ctx *c, ipr__words *w)
+{
+    ipr__free(c, w->bytes.p);
+    ipr__free(c, w->entries.p);
+    ipr__free(c, w->table.p);
+    ipr__zero(w, sizeof *w);
+}
+
+/* A table for twice as many words. */
+IPR__FN int ipr__words_rehash(ipr_ctx *c, ipr__words *w)
+{
+    size_t slots = w->table.used ? w->table.used / 4 * 2 : 64, i, k;
+    uint32_t *t = (uint32_t *)ipr__alloc(c, slots * 4);
+    if (!t) return 0;
+    ipr__zero(t, slots * 4);
+    for (i = 0; i < w->n; i++) {
+        for (k = ipr__word_at(w, i)->hash & (slots - 1); t[k]; k = (k + 1) & (slots - 1)) {
+        }
+        t[k] = (uint32_t)i + 1;
+    }
+    ipr__free(c, w->table.p);
+    w->table.p = t;
+    w->table.used = slots * 4;
+    return 1;
+}
+
+/* The number of a word; a new one is added if `add`. -1: not there, or an error. */
+IPR__FN ipr_index ipr__words_find(ipr_ctx *c, ipr__words *w, const char *s, size_t n, int add)
+{
+    uint32_t h = 2166136261u, *t = (uint32_t *)w->table.p;
+    size_t i, mask = w->table.used / 4 - 1;
+    ipr__word *e;
+    for (i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 16777619u;
+    h ^= h >> 15;
+    for (i = h & mask; w->n && t[i]; i = (i + 1) & mask) {
+        e = ipr__word_at(w, t[i] - 1);
+        if (e->hash == h && e->len == n && !ipr__memcmp((const char *)w->bytes.p + e->at, s, n))
+            return (ipr_index)t[i] - 1;
+    }
+    if (!add) return -1;
+    if (w->n >= (size_t)INT32_MAX - 1) {
+        (void)ipr__fail(c, IPR_E_RANGE, "ipr_vocab", "over 2^31 different words");
+        return -1;
+    }
+    if ((w->n + 1) * 2 > w->table.used / 4 && !ipr__words_rehash(c, w)) return -1;
+    if (!ipr__buf_room(c, &w->bytes, n + 1)) return -1;
+    e = (ipr__word *)ipr__buf_room(c, &w->entries, sizeof *e);
+    if (!e) return -1;
+    e->at = w->bytes.used;
+    e->len = n;
+    e->count = 0;
+    e->hash = h;
+    (void)ipr__buf_add(c, &w->bytes, s, n);
+    (void)ipr__buf_add(c, &w->bytes, "", 1);
+    w->entries.used += sizeof *e;
+    t = (uint32_t *)w->table.p;
+    mask = w->table.used / 4 - 1;
+    for (i = h & mask; t[i]; i = (i + 1) & mask) {
+    }
+    t[i] = (uint32_t)w->n + 1;
+    return (ipr_index)w->n++;
+}
+
+/* The more frequent first, then by bytes: with all counts 0, by bytes. */
+IPR__FN int ipr__word_before(const void *arg, uint32_t a, uint32_t b)
+{
+    const ipr__words *w = (const ipr__words *)arg;
+    const ipr__word *x = ipr__word_at(w, a), *y = ipr__word_at(w, b);
+    int order;
+    if (x->count != y->count) return x->count > y->count;
+    order = ipr__memcmp((const char *)w->bytes.p + x->at, (const char *)w->bytes.p + y->at, IPR__MIN(x->len, y->len));
+    return order ? order < 0 : x->len < y->len;
+}
+
+/* ---- text: characters ---- */
+
+/* The code point of a valid UTF-8 character of len bytes. */
+IPR__FN uint32_t ipr__utf8_get(const uint8_t *s, int len)
+{
+    uint32_t u = len == 1 ? s[0] : s[0] & (0x7fu >> len);
+    int i;
+    for (i = 1; i < len; i++) u = u << 6 | (s[i] & 63u);
+    return u;
+}
+
+enum {
+    IPR__CH_SPACE,
+    IPR__CH_LETTER,
+    IPR__CH_OTHER
+};
+
+/* First and last code points of runs that are no letters: 1 in the third place is white space. */
+IPR__FN int ipr__char_kind(uint32_t u)
+{
+    static const uint32_t runs[][3] = {
+        {0x85, 0x85, 1},     {0xa0, 0xa0, 1},     {0x80, 0xa9, 0},      {0xab, 0xb4, 0},     {0xb6, 0xb9, 0},
+        {0xbb, 0xbf, 0},     {0xd7, 0xd7, 0},     {0xf7, 0xf7, 0},      {0x1680, 0x1680, 1}, {0x2000, 0x200a, 1},
+        {0x2028, 0x2029, 1}, {0x202f, 0x202f, 1}, {0x205f, 0x205f, 1},  {0x2000, 0x206f, 0}, {0x20a0, 0x2bff, 0},
+        {0x3000, 0x3000, 1}, {0x3001, 0x303f, 0}, {0xfe30, 0xfe6f, 0},  {0xfeff, 0xfeff, 1}, {0xff00, 0xff0f, 0},
+        {0xff1a, 0xff20, 0}, {0xfff0, 0xffff, 0}, {0x1f000, 0x1faff, 0}};
+    size_t i;
+    if (u < 0x80) {
+        if (u == ' ' || (u >= 9 && u <= 13) || (u >= 0x1c && u <= 0x1f)) return IPR__CH_SPACE;
+        return (u >= '0' && u <= '9') || ((u | 32) >= 'a' && (u | 32) <= 'z') || u == '_' ? IPR__CH_LETTER
+                                                                                          : IPR__CH_OTHER;
+    }
+    for (i = 0; i < sizeof runs / sizeof *runs; i++)
+        if (u >= runs[i][0] && u <= runs[i][1]) return runs[i][2] ? IPR__CH_SPACE : IPR__CH_OTHER;
+    return IPR__CH_LETTER;
+}
+
+/* Lower case of a code point below 0x800; what it maps to has as many bytes. */
+IPR__FN uint32_t ipr__lower(uint32_t u)
+{
+    if (u < 0x80) return u >= 'A' && u <= 'Z' ? u + 32 : u;
+    if (u < 0x100) return u >= 0xc0 && u <= 0xde && u != 0xd7 ? u + 32 : u;
+    if (u == 0x178) return 0xff;
+    if (u < 0x180) {
+        const int odd = (u >= 0x139 && u <= 0x148) || u >= 0x179; /* where capitals are the odd ones */
+        return u != 0x130 && u != 0x138 && u != 0x149 && u != 0x17f && (u & 1u) == (uint32_t)odd ? u + 1 : u;
+    }
+    if (u >= 0x391 && u <= 0x3ab && u != 0x3a2) return u + 32;
+    if (u >= 0x388 && u <= 0x38a) return u + 37;
+    if (u == 0x386 || u == 0x38c) return u == 0x386 ? 0x3ac : 0x3cc;
+    if (u == 0x38e || u == 0x38f) return u + 63;
+    if (u >= 0x410 && u <= 0x42f) return u + 32;
+    return u >= 0x400 && u <= 0x40f ? u + 80 : u;
+}
+
+/* Valid UTF-8 to lower case, in place. */
+IPR__FN void ipr__lower_text(char *s, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const uint8_t a = (uint8_t)s[i];
+        if (a < 0x80) s[i] = (char)ipr__lower(a);
+        else if (a < 0xe0 && a >= 0xc2 && i + 1 < n) {
+            (void)ipr__utf8_put(s + i, ipr__lower((a & 31u) << 6 | ((uint8_t)s[i + 1] & 63u)));
+            i++;
+        }
+    }
+}
+
+/* IPR__CH_* of the character at s[i], 0 < *step bytes; beyond the end white space. */
+IPR__FN int ipr__kind_at(const char *s, size_t n, size_t i, size_t *step)
+{
+    const uint8_t *p = (const uint8_t *)s + i;
+    const int len = i < n ? ipr__utf8(p, n - i) : 0;
+    *step = len ? (size_t)len : 1;
+    return i < n ? ipr__char_kind(len ? ipr__utf8_get(p, len) : 0xfffd) : IPR__CH_SPACE;
+}
+
+/* The next token of valid UTF-8 from *at on: its start, *len bytes (0 at the end). */
+IPR__FN const char *ipr__token(int kind, const char *s, size_t n, size_t *at, size_t *len)
+{
+    size_t i = *at, start, step, next;
+    int k;
+    while (i < n && ipr__kind_at(s, n, i, &step) == IPR__CH_SPACE) i += step;
+    start = i;
+    if (kind == IPR_TOK_CHAR && i > *at) {
+        *at = i;
+        *len = 1;
+        return " ";
+    }
+    k = ipr__kind_at(s, n, i, &step);
+    if (i < n) i += step;
+    if (kind == IPR_TOK_SPACE || (kind == IPR_TOK_WORD && k == IPR__CH_LETTER))
+        for (; i < n; i += step) {
+            const int here = ipr__kind_at(s, n, i, &step);
+            if (here != IPR__CH_SPACE && (kind == IPR_TOK_SPACE || here == IPR__CH_LETTER)) continue;
+            if (kind == IPR_TOK_WORD && (s[i] == '\'' || (step == 3 && !ipr__memcmp(s + i, "\xe2\x80\x99", 3))) &&
+                ipr__kind_at(s, n, i + step, &next) == IPR__CH_LETTER)
+                i += step; /* an apostrophe between letters ends its word */
+            break;
+        }
+    *at = i;
+    *len = i - start;
+    return s + start;
+}
+
+/* ---- text: reading ---- */
+
+typedef struct ipr__corpus {
+    ipr_ctx *c;
+    const char *fn, *file;
+    ipr_text_desc d;
+    const uint8_t *p; /* the file */
+    size_t n, pos;
+    ipr_index line; /* of pos, from 1 */
+    ipr__buf text, at, labels, field, label;
+    ipr__words names;
+    ipr_index count;
+} ipr__corpus;
+
+IPR__FN int ipr__corpus_bad(ipr__corpus *k, ipr_index line, const char *why)
+{
+    return ipr__fail(k->c, IPR_E_FORMAT, k->fn, "%s:%I: %s", k->file, line, why);
+}
+
+/* n bytes of the file, which stand from line `line` on, as UTF-8 behind what k->text holds. */
+IPR__FN int ipr__corpus_text(ipr__corpus *k, ipr_index line, const uint8_t *p, size_t n)
+{
+    static const uint16_t cp1252[32] = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
+                                        0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,   0x17d,  0x8f,
+                                        0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+                                        0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178};
+    size_t i, bad = n, nul = n;
+    int step;
+    char *out;
+    for (i = 0; i < n && nul == n; i += (size_t)step) {
+        step = ipr__utf8(p + i, n - i);
+        if (!p[i]) nul = i;
+        if (!step && bad == n) bad = i;
+        if (!step) step = 1;
+    }
+    if (nul < n || (bad < n && k->d.encoding == IPR_ENC_UTF8)) {
+        const size_t where = nul < n ? nul : bad;
+        for (i = 0; i < where; i++) line += p[i] == '\n';
+        return ipr__corpus_bad(k, line,
+                               nul < n ? "a NUL byte: this is binary or UTF-16, not text; convert it first"
+                                       : "a byte that is not UTF-8; if the file is older than that, read it "
+                                         "with IPR_ENC_LATIN1 or IPR_ENC_AUTO");
+    }
+    if (k->d.encoding != IPR_ENC_LATIN1 && (bad == n || k->d.encoding != IPR_ENC_AUTO))
+        return ipr__buf_add(k->c, &k->text, p, n) ? IPR_OK : k->c->err;
+    if (n > (size_t)PTRDIFF_MAX / 6) return ipr__corpus_bad(k, line, "too long");
+    out = (char *)ipr__buf_room(k->c, &k->text, n * 3);
+    for (i = 0; out && i < n; i++)
+        k->text.used += (size_t)(step = ipr__utf8_put(out, p[i] >= 0x80 && p[i] < 0xa0 ? cp1252[p[i] - 0x80] : p[i])),
+            out += step;
+    return k->c->err;
+}
+
+/* The class of a label in the file's encoding; a new one unless d.like fixes them. -1 on error. */
+IPR__FN ipr_index ipr__corpus_class(ipr__corpus *k, ipr_index line, const void *p, size_t n)
+{
+    const size_t from = k->text.used;
+    const char *s;
+    char show[72], text[80];
+    ipr_index id;
+    if (ipr__corpus_text(k, line, (const uint8_t *)p, n)) return -1;
+    s = (const char *)k->text.p + from;
+    n = k->text.used - from;
+    k->text.used = from;
+    id = ipr__words_find(k->c, &k->names, s, n, !k->d.like);
+    if (id >= 0 || !k->d.like) return id;
+    ipr__copy(text, s, IPR__MIN(n, sizeof text - 1));
+    text[IPR__MIN(n, sizeof text - 1)] = 0;
+    (void)ipr__fail(k->c, IPR_E_FORMAT, k->fn, "%s:%I: label \"%s\" is none of the %d classes of %s (%s, ...)", k->file,
+                    line, ipr__show(show, text), k->d.like->classes, k->d.like->name,
+                    k->d.like->classes ? k->d.like->class_names[0] : "none");
+    return -1;
+}
+
+/* Tags of the text from byte `from` on become a space. */
+IPR__FN void ipr__strip_tags(ipr__buf *b, size_t from)
+{
+    char *s = (char *)b->p;
+    size_t i, to = from, end;
+    for (i = from; i < b->used; i++) {
+        const char next = i + 1 < b->used ? s[i + 1] : ' ';
+        if (s[i] == '<' && (next == '/' || next == '!' || ((next | 32) >= 'a' && (next | 32) <= 'z'))) {
+            for (end = i; end < b->used && end - i < 400 && s[end] != '>'; end++) {
+            }
+            if (end < b->used && s[end] == '>') {
+                s[to++] = ' ';
+                i = end;
+                continue;
+            }
+        }
+        s[to++] = s[i];
+    }
+    b->used = to;
+}
+
+/* The text from byte `from` on is an item of this class (-1: none). */
+IPR__FN int ipr__corpus_item(ipr__corpus *k, size_t from, ipr_index cls)
+{
+    ipr_index end;
+    int32_t label = (int32_t)cls;
+    if (k->c->err) return k->c->err;
+    if (k->d.strip & IPR_STRIP_TAGS) ipr__strip_tags(&k->text, from);
+    if (k->count >= (ipr_index)INT32_MAX - 1) return ipr__corpus_bad(k, k->line, "over 2^31 items");
+    end = (ipr_index)k->text.used;
+    if (ipr__buf_add(k->c, &k->at, &end, sizeof end) && cls >= 0) (void)ipr__buf_add(k->c, &k->labels, &label, 4);
+    k->count++;
+    return k->c->err;
+}
+
+/* The next line without its end; 0 when there is none. k->line is its number. */
+IPR__FN int ipr__corpus_line(ipr__corpus *k, const uint8_t **p, size_t *n)
+{
+    size_t i = k->pos;
+    if (i >= k->n || k->c->err) return 0;
+    while (i < k->n && k->p[i] != '\n') i++;
+    *p = k->p + k->pos;
+    *n = i - k->pos;
+    if (*n && k->p[i - 1] == '\r') --*n;
+    k->pos = i + 1;
+    k->line++;
+    return 1;
+}
+
+IPR__FN int ipr__blank(const void *text, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    size_t i = 0;
+    while (i < n && p[i] <= ' ' && ipr__char_kind(p[i]) == IPR__CH_SPACE) i++;
+    return i == n;
+}
+
+/* "DESC:manner How did ...": one class, one text. */
+IPR__FN int ipr__trec_line(ipr__corpus *k, const uint8_t *p, size_t n)
+{
+    size_t colon = 0, end, from = k->text.used;
+    ipr_index cls;
+    while (colon < n && p[colon] != ':' && p[colon] != ' ') colon++;
+    if (colon == 0 || colon == n || p[colon] != ':') return ipr__corpus_bad(k, k->line, "no \"LABEL:\" at its start");
+    for (end = colon; end < n && p[end] != ' ' && p[end] != '\t'; end++) {
+    }
+    cls = ipr__corpus_class(k, k->line, p, k->d.fine ? end : colon);
+    if (cls < 0 || ipr__corpus_text(k, k->line, p + end, n - end)) return k->c->err;
+    return ipr__corpus_item(k, from, cls);
+}
+
+/* One tree: numbers after "(" are labels, the first of them the root's; all else is leaves. */
+IPR__FN int ipr__tree_line(ipr__corpus *k, const uint8_t *p, size_t n)
+{
+    size_t i = 0, start, depth = 0, from = k->text.used;
+    ipr_index cls = -1;
+    int done = 0;
+    k->field.used = 0;
+    while (i < n) {
+        const uint8_t ch = p[i];
+        if (ch == ' ' || ch == '\t') {
+            i++;
+            continue;
+        }
+        if (done) return ipr__corpus_bad(k, k->line, "text behind the tree's last bracket");
+        start = i + (ch == '(');
+        for (i = start; i < n && p[i] != ' ' && p[i] != '(' && p[i] != ')' && p[i] != '\t'; i++) {
+        }
+        if (ch == ')') {
+            if (!depth) return ipr__corpus_bad(k, k->line, "a tree has more ) than (");
+            done = --depth == 0;
+            i = start + 1;
+        } else if (ch == '(') {
+            if (i == start) return ipr__corpus_bad(k, k->line, "a node of a tree has no label");
+            if (!depth++ && (cls = ipr__corpus_class(k, k->line, p + start, i - start)) < 0) return k->c->err;
+        } else {
+            static const char *const escapes[] = {"-LRB-", "(", "-RRB-", ")"};
+            const uint8_t *leaf = p + start;
+            size_t len = i - start, e, j;
+            if (!depth) return ipr__corpus_bad(k, k->line, "no tree: it must start with (");
+            for (e = 0; e < 4; e += 2)
+                if (len == 5 && !ipr__memcmp(leaf, escapes[e], 5)) {
+                    leaf = (const uint8_t *)escapes[e + 1];
+                    len = 1;
+                }
+            if (k->field.used && !ipr__buf_add(k->c, &k->field, " ", 1)) return k->c->err;
+            for (j = 0; j < len; j++) /* "\/" and "\*" */
+                if ((leaf[j] != '\\' || j + 1 == len) && !ipr__buf_add(k->c, &k->field, leaf + j, 1)) return k->c->err;
+        }
+    }
+    if (!done) return ipr__corpus_bad(k, k->line, "a tree does not close");
+    if (ipr__corpus_text(k, k->line, (const uint8_t *)k->field.p, k->field.used)) return k->c->err;
+    return ipr__corpus_item(k, from, cls);
+}
+
+/* The field at k->pos goes to `to` (NULL: nowhere). Leaves k->pos behind it, at its separator, line end or the end. */
+IPR__FN int ipr__csv_field(ipr__corpus *k, uint8_t separator, ipr__buf *to)
+{
+    const ipr_index opened = k->line;
+    int quoted = k->pos < k->n && k->p[k->pos] == '"' && !k->d.no_quotes;
+    uint8_t ch;
+    for (k->pos += (size_t)quoted;; k->pos++) {
+        if (k->pos >= k->n) return quoted ? ipr__corpus_bad(k, opened, "a quote that opens here is not closed") : 0;
+        ch = k->p[k->pos];
+        if (quoted && ch == '"') {
+            if (k->pos + 1 >= k->n || k->p[k->pos + 1] != '"') {
+                k->pos++;
+                break;
+            }
+            k->pos++;
+        } else if (!quoted &&
+                   (ch == separator || ch == '\n' || (ch == '\r' && (k->pos + 1 == k->n || k->p[k->pos + 1] == '\n'))))
+            return IPR_OK;
+        if (ch == '\\' && (k->d.strip & IPR_STRIP_ESCAPES) && k->pos + 1 < k->n) {
+            const uint8_t e = k->p[k->pos + 1];
+            if (e == 'n' || e == 't' || e == '"' || e == '\\') {
+                k->pos++;
+                ch = e == 'n' ? '\n' : e == 't' ? '\t' : e;
+            }
+        }
+        k->line += ch == '\n' && k->p[k->pos] == '\n';
+        if (to && !ipr__buf_add(k->c, to, &ch, 1)) return k->c->err;
+    }
+    if (k->pos < k->n && k->p[k->pos] != separator && k->p[k->pos] != '\n' && k->p[k->pos] != '\r')
+        return ipr__corpus_bad(k, k->line, "text behind a closing quote; a quote inside quotes is written twice");
+    return IPR_OK;
+}
+
+/* All records. Line numbers are those of a record's first line. */
+IPR__FN int ipr__csv(ipr__corpus *k)
+{
+    const uint8_t separator = k->d.format == IPR_TEXT_TSV ? '\t' : ',';
+    const int lab = k->d.label_column ? k->d.label_column : 1, txt = k->d.text_column ? k->d.text_column : 2;
+    for (k->line++; k->pos < k->n && !k->c->err; k->line++) {
+        const size_t start = k->pos, from = k->text.used;
+        const ipr_index line = k->line;
+        ipr_index cls = -1;
+        int column = 0;
+        k->field.used = k->label.used = 0;
+        do {
+            ipr__buf *to = ++column == lab ? &k->label : txt < 0 || column == txt ? &k->field : NULL;
+            if (column > 1) k->pos++;
+            if (to == &k->field && to->used && !ipr__buf_add(k->c, to, " ", 1)) return k->c->err;
+            if (ipr__csv_field(k, separator, to)) return k->c->err;
+        } while (k->pos < k->n && k->p[k->pos] == separator);
+        if (k->pos < k->n && k->p[k->pos] == '\r') k->pos++;
+        if (ipr__blank(k->p + start, k->pos - start) && column == 1) {
+            k->pos++;
+            continue;
+        }
+        k->pos++;
+        if (column < lab || column < txt)
+            return ipr__fail(k->c, IPR_E_FORMAT, k->fn, "%s:%I: %d columns; the label is in %d, the text in %d",
+                             k->file, line, column, lab, txt);
+        if (lab > 0 && (cls = ipr__corpus_class(k, line, k->label.p, k->label.used)) < 0) return k->c->err;
+        if (ipr__corpus_text(k, line, (const uint8_t *)k->field.p, k->field.used)) return k->c->err;
+        (void)ipr__corpus_item(k, from, cls);
+    }
+    return k->c->err;
+}
+
+IPR__FN void ipr__corpus_start(ipr__corpus *k, ipr_ctx *c, const char *fn, const char *file, const ipr_text_desc *d)
+{
+    const ipr_index zero = 0;
+    ipr_index i;
+    ipr__zero(k, sizeof *k);
+    k->c = c;
+    k->fn = fn;
+    k->file = file;
+    if (d) k->d = *d;
+    if (k->d.format < 0 || k->d.format > IPR_TEXT_TREES || k->d.encoding < 0 || k->d.encoding > IPR_ENC_LATIN1 ||
+        k->d.label_column < -1 || k->d.text_column < -1 ||
+        (k->d.label_column ? k->d.label_column : 1) == (k->d.text_column ? k->d.text_column : 2))
+        (void)ipr__fail(c, IPR_E_ARG, fn, "format %d, encoding %d, label in column %d, text in %d: not ones there are",
+                        k->d.format, k->d.encoding, k->d.label_column, k->d.text_column);
+    (void)ipr__buf_add(c, &k->at, &zero, sizeof zero);
+    for (i = 0; d && d->like && i < d->like->classes; i++)
+        (void)ipr__words_find(c, &k->names, d->like->class_names[i], ipr__strlen(d->like->class_names[i]), 1);
+}
+
+/* The rest of a reader is k's file from now on; *owned is to be freed. Byte order marks are looked at. */
+IPR__FN int ipr__corpus_file(ipr__corpus *k, ipr_reader *r, void **owned)
+{
+    *owned = NULL;
+    if (r->status) return r->status;
+    if (ipr_reader_left(r) > (uint64_t)PTRDIFF_MAX)
+        return r->status = ipr__fail(k->c, IPR_E_NOMEM, k->fn, "%s does not fit in memory", k->file);
+    k->n = (size_t)ipr_reader_left(r);
+    k->p = ipr__reader_take(r, k->n, owned);
+    k->pos = 0;
+    k->line = 0;
+    if (!k->p) return r->status;
+    if (k->n >= 2 && ((k->p[0] == 0xff && k->p[1] == 0xfe) || (k->p[0] == 0xfe && k->p[1] == 0xff)))
+        return r->status =
+                   ipr__corpus_bad(k, 1, "this is UTF-16: convert it first, e.g. with iconv -f utf-16 -t utf-8");
+    if (k->n >= 3 && k->p[0] == 0xef && k->p[1] == 0xbb && k->p[2] == 0xbf) k->pos = 3;
+    return IPR_OK;
+}
+
+IPR_API void ipr_texts_free(ipr_texts *t)
+{
+    int i;
+    if (!t) return;
+    for (i = 0; i < 4; i++) ipr__free(t->ctx, t->own[i]);
+    ipr__free(t->ctx, t);
+}
+
+/* Class names in order, labels renumbered, and the object; frees the corpus. */
+IPR__FN ipr_texts *ipr__corpus_end(ipr__corpus *k)
+{
+    ipr_ctx *c = k->c;
+    const char *name = k->d.name ? k->d.name : "text";
+    size_t nn = ipr__strlen(name) + 1, ns = ipr__strlen(k->file) + 1, n = k->names.n, i;
+    const size_t labelled = k->labels.used / 4;
+    uint32_t *order = NULL;
+    ipr_texts *t = NULL;
+    if (!c->err && n && labelled) order = (uint32_t *)ipr__alloc(c, n * 2 * sizeof *order);
+    if (!c->err) t = (ipr_texts *)ipr__alloc(c, sizeof *t + nn + ns);
+    if (t) ipr__zero(t, sizeof *t);
+    if (t && order) t->own[3] = ipr__alloc(c, n * sizeof(char *) + k->names.bytes.used);
+    if (!c->err && t) {
+        t->ctx = c;
+        t->count = k->count;
+        t->name = (const char *)(t + 1);
+        t->source = t->name + nn;
+        ipr__copy(t + 1, name, nn);
+        ipr__copy((char *)(t + 1) + nn, k->file, ns);
+        t->own[0] = k->text.p;
+        t->own[1] = k->at.p;
+        t->own[2] = k->labels.p;
+        t->text = k->text.p ? (const char *)k->text.p : "";
+        t->at = (const ipr_index *)k->at.p;
+        k->text.p = k->at.p = k->labels.p = NULL;
+    }
+    if (!c->err && order) {
+        const char **name_of = (const char **)t->own[3];
+        char *bytes = (char *)(name_of + n);
+        for (i = 0; i < n; i++) order[i] = (uint32_t)i;
+        if (!k->d.like) ipr__sort(order, n, ipr__word_before, &k->names);
+        ipr__copy(bytes, k->names.bytes.p, k->names.bytes.used);
+        for (i = 0; i < n; i++) {
+            order[n + order[i]] = (uint32_t)i; /* the old number's new one */
+            name_of[i] = bytes + ipr__word_at(&k->names, order[i])->at;
+        }
+        for (i = 0; i < labelled; i++)
+            ((int32_t *)t->own[2])[i] = (int32_t)order[n + (size_t)((int32_t *)t->own[2])[i]];
+        t->labels = (const int32_t *)t->own[2];
+        t->class_names = name_of;
+        t->classes = (int)n;
+    }
+    if (c->err && t) {
+        t->ctx = c;
+        ipr_texts_free(t);
+        t = NULL;
+    }
+    ipr__free(c, order);
+    ipr__free(c, k->text.p);
+    ipr__free(c, k->at.p);
+    ipr__free(c, k->labels.p);
+    ipr__free(c, k->field.p);
+    ipr__free(c, k->label.p);
+    ipr__words_free(c, &k->names);
+    return t;
+}
+
+IPR_API ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d)
+{
+    ipr__corpus k;
+    const uint8_t *p = NULL;
+    size_t n = 0;
+    void *owned = NULL;
+    int bad;
+    if (!r) return NULL;
+    if (r->status || ipr_status(r->ctx)) return NULL;
+    ipr__corpus_start(&k, r->ctx, "ipr_texts", r->name, d);
+    bad = k.c->err || ipr__corpus_file(&k, r, &owned);
+    while (!bad && k.d.skip-- > 0 && ipr__corpus_line(&k, &p, &n)) {
+    }
+    if (!bad && (k.d.format == IPR_TEXT_CSV || k.d.format == IPR_TEXT_TSV)) (void)ipr__csv(&k);
+    else
+        while (!bad && ipr__corpus_line(&k, &p, &n)) {
+            if (k.d.format == IPR_TEXT_LINES) {
+                const size_t from = k.text.used;
+                (void)ipr__corpus_text(&k, k.line, p, n);
+                (void)ipr__corpus_item(&k, from, -1);
+            } else if (ipr__blank(p, n)) continue;
+            else if (k.d.format == IPR_TEXT_TREC) (void)ipr__trec_line(&k, p, n);
+            else (void)ipr__tree_line(&k, p, n);
+        }
+    ipr__free(k.c, owned);
+    return ipr__corpus_end(&k);
+}
+
+IPR_API ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_desc *d)
+{
+    ipr_reader r;
+    ipr_texts *t;
+    (void)ipr_reader_file(c, &r, path);
+    t = ipr_texts_read(&r, d);
+    ipr_reader_close(&r);
+    return t;
+}
+
+/* Does the line of n bytes hold this word anywhere, or (at = 0) begin with it? */
+IPR__FN int ipr__line_has(const char *s, size_t n, const char *word, int anywhere)
+{
+    const size_t w = ipr__strlen(word);
+    size_t i;
+    for (i = 0; i + w <= n && (anywhere || i == 0); i++)
+        if (!ipr__memcmp(s + i, word, w)) return 1;
+    return 0;
+}
+
+/* A message from byte `from` on: its headers, quotes and footer go. */
+IPR__FN void ipr__strip_message(ipr__buf *b, size_t from, int strip)
+{
+    static const char *const said[] = {"writes in", "writes:", "wrote:", "says:", "said:"};
+    char *s = (char *)b->p;
+    size_t i = from, to = from, end, q, last = 0, gap = 0, lines = 0;
+    if (strip & IPR_STRIP_HEADERS) {
+        for (; i < b->used; i = end + 1) {
+            for (end = i; end < b->used && s[end] != '\n'; end++) {
+            }
+            if (ipr__blank(s + i, end - i)) break;
+        }
+        if (i >= b->used) i = from; /* no empty line: no headers */
+    }
+    for (; i < b->used; i = end + 1) {
+        int drop = 0;
+        for (end = i; end < b->used && s[end] != '\n'; end++) {
+        }
+        if (strip & IPR_STRIP_QUOTES) {
+            for (q = 0; q < sizeof said / sizeof *said; q++) drop |= ipr__line_has(s + i, end - i, said[q], 1);
+            drop |= ipr__line_has(s + i, end - i, "In article", 0) || ipr__line_has(s + i, end - i, "Quoted from", 0) ||
+                    s[i] == '>' || s[i] == '|';
+        }
+        if (drop) continue;
+        for (q = i; q < end && (s[q] == '-' || s[q] == ' ' || s[q] == '\t' || s[q] == '\r'); q++) {
+        }
+        if (q == end) gap = lines ? to : 0; /* what follows may be a footer */
+        else {
+            if (gap) last = gap;
+            gap = 0;
+            lines++;
+        }
+        while (i < end) s[to++] = s[i++];
+        if (to < b->used) s[to++] = '\n';
+    }
+    if ((strip & IPR_STRIP_FOOTERS) && last) to = last;
+    b->used = to;
+}
+
+/* A file as one item of class cls. */
+IPR__FN int ipr__folder_file(ipr__corpus *k, const char *path, ipr_index cls)
+{
+    ipr_reader r;
+    void *owned = NULL;
+    const size_t from = k->text.used;
+    (void)ipr_reader_file(k->c, &r, path);
+    k->file = path;
+    if (!ipr__corpus_file(k, &r, &owned)) {
+        (void)ipr__corpus_text(k, 1, k->p + k->pos, k->n - k->pos);
+        if (!k->c->err && (k->d.strip & (IPR_STRIP_HEADERS | IPR_STRIP_FOOTERS | IPR_STRIP_QUOTES)))
+            ipr__strip_message(&k->text, from, k->d.strip);
+        (void)ipr__corpus_item(k, from, cls);
+    }
+    ipr__free(k->c, owned);
+    ipr_reader_close(&r);
+    return k->c->err;
+}
+
+/* a/b in a block of its own, NULL on error */
+IPR__FN char *ipr__path(ipr_ctx *c, const char *a, const char *b)
+{
+    char *slash = ipr__join(c, a, "/"), *path = slash ? ipr__join(c, slash, b) : NULL;
+    ipr__free(c, slash);
+    return path;
+}
+
+/* The names in a folder, sorted: order[] of words w; NULL on error. Dot files are passed over. */
+IPR__FN uint32_t *ipr__folder_names(ipr_ctx *c, const char *path, ipr__words *w)
+{
+    uint32_t *order = NULL;
+    size_t i;
+    ipr__zero(w, sizeof *w);
+#if IPR__FILES
+    {
+        const char *name;
+        void *dir = ipr__os_folder_open(c, path);
+        if (!dir) (void)ipr__fail(c, IPR_E_MISSING, "ipr_texts_folders", "%s: there is no such folder", path);
+        while (dir && !c->err && (name = ipr__os_folder_next(dir)) != NULL)
+            if (name[0] != '.') (void)ipr__words_find(c, w, name, ipr__strlen(name), 1);
+        if (dir) ipr__os_folder_close(c, dir);
+    }
+#else
+    (void)ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_texts_folders", "%s: compiled with IPR_NO_STDIO", path);
+#endif
+    if (!c->err) order = (uint32_t *)ipr__alloc(c, (w->n + 1) * sizeof *order);
+    for (i = 0; order && i < w->n; i++) order[i] = (uint32_t)i;
+    if (order) ipr__sort(order, w->n, ipr__word_before, w);
+    return order;
+}
+
+/* Every file of one class's folder. */
+IPR__FN int ipr__folder_class(ipr__corpus *k, const char *root, const char *cls)
+{
+    char *folder = ipr__path(k->c, root, cls);
+    ipr__words names;
+    uint32_t *order = folder ? ipr__folder_names(k->c, folder, &names) : NULL;
+    const ipr_index before = k->count, id = order ? ipr__corpus_class(k, 0, cls, ipr__strlen(cls)) : -1;
+    size_t i;
+    for (i = 0; order && id >= 0 && i < names.n && !k->c->err; i++) {
+        char *path = ipr__path(k->c, folder, ipr__word_text(&names, order[i]));
+#if IPR__FILES
+        if (path && ipr__os_kind(path) == IPR__PATH_FILE) (void)ipr__folder_file(k, path, id);
+#endif
+        k->file = root;
+        ipr__free(k->c, path);
+    }
+    if (!k->c->err && k->count == before)
+        (void)ipr__fail(k->c, IPR_E_FORMAT, k->fn, "%s: class %s has no files", root, cls);
+    if (folder) ipr__words_free(k->c, &names);
+    ipr__free(k->c, order);
+    ipr__free(k->c, folder);
+    return k->c->err;
+}
+
+IPR_API ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_text_desc *d)
+{
+    ipr__corpus k;
+    ipr__words names;
+    uint32_t *order = NULL;
+    int i;
+    if (!c || c->err) return NULL;
+    if (!root) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_texts_folders", "root is NULL");
+        return NULL;
+    }
+    ipr__corpus_start(&k, c, "ipr_texts_folders", root, d);
+    ipr__zero(&names, sizeof names);
+    if (!c->err && !k.d.folders) {
+        order = ipr__folder_names(c, root, &names);
+        for (i = 0; order && (size_t)i < names.n && !c->err; i++) {
+            char *path = ipr__path(c, root, ipr__word_text(&names, order[i]));
+#if IPR__FILES
+            if (path && ipr__os_kind(path) == IPR__PATH_FOLDER)
+                (void)ipr__folder_class(&k, root, ipr__word_text(&names, order[i]));
+#endif
+            ipr__free(c, path);
+        }
+        if (!c->err && !k.count) (void)ipr__fail(c, IPR_E_FORMAT, k.fn, "%s: no folders in it, one a class", root);
+    }
+    for (i = 0; k.d.folders && i < k.d.nfolders && !c->err; i++) (void)ipr__folder_class(&k, root, k.d.folders[i]);
+    ipr__free(c, order);
+    ipr__words_free(c, &names);
+    k.file = root;
+    return ipr__corpus_end(&k);
+}
+
+IPR_API const char *ipr_texts_item(const ipr_texts *t, ipr_index i, size_t *bytes)
+{
+    if (bytes) *bytes = 0;
+    if (!t || i < 0 || i >= t->count) return NULL;
+    if (bytes) *bytes = (size_t)(t->at[i + 1] - t->at[i]);
+    return t->text + t->at[i];
+}
+
+/* Item `from` becomes item `to`, at or before it. */
+IPR__FN void ipr__texts_move(ipr_texts *t, ipr_index from, ipr_index to)
+{
+    ipr_index *at = (ipr_index *)t->own[1], i, n = at[from + 1] - at[from];
+    char *s = (char *)t->own[0];
+    for (i = 0; from != to && i < n; i++) s[at[to] + i] = s[at[from] + i];
+    at[to + 1] = at[to] + n;
+}
+
+IPR_API int ipr_texts_parallel(ipr_ctx *c, const char *path_a, const char *path_b, const ipr_text_desc *d,
+                               ipr_texts **a, ipr_texts **b)
+{
+    const char *fn = "ipr_texts_parallel";
+    ipr_text_desc lines = IPR_ZERO;
+    ipr_index i, k = 0;
+    size_t n, m;
+    if (a) *a = NULL;
+    if (b) *b = NULL;
+    if (!a || !b) return ipr__fail(c, IPR_E_ARG, fn, "a or b is NULL");
+    if (d) lines = *d;
+    lines.format = IPR_TEXT_LINES;
+    *a = ipr_texts_load(c, path_a, &lines);
+    *b = ipr_texts_load(c, path_b, &lines);
+    if (*a && *b && (*a)->count != (*b)->count)
+        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s has %I lines, %s has %I; they must belong together line by line",
+                        path_a, (*a)->count, path_b, (*b)->count);
+    if (ipr_status(c) || !*a || !*b) {
+        ipr_texts_free(*a);
+        ipr_texts_free(*b);
+        *a = *b = NULL;
+        return ipr_status(c);
+    }
+    for (i = 0; i < (*a)->count; i++) {
+        const char *s = ipr_texts_item(*a, i, &n), *t = ipr_texts_item(*b, i, &m);
+        if (ipr__blank(s, n) || ipr__blank(t, m)) continue;
+        ipr__texts_move(*a, i, k);
+        ipr__texts_move(*b, i, k++);
+    }
+    (*a)->dropped = (*b)->dropped = (*a)->count - k;
+    (*a)->count = (*b)->count = k;
+    return IPR_OK;
+}
+
+/* ---- vocabulary ---- */
+
+struct ipr_vocab {
+    ipr_ctx *c;
+    ipr_vocab_desc d; /* specials: only their number */
+    ipr__words w;
+    int32_t unk, pad;
+    ipr__buf lowered;
+    char hash[65];
+};
+
+IPR_API void ipr_vocab_free(ipr_vocab *v)
+{
+    if (!v) return;
+    ipr__words_free(v->c, &v->w);
+    ipr__free(v->c, v->lowered.p);
+    ipr__free(v->c, v);
+}
+
+IPR_API ipr_index ipr_vocab_size(const ipr_vocab *v) { return v ? (ipr_index)v->w.n : 0; }
+IPR_API const char *ipr_vocab_word(const ipr_vocab *v, ipr_index id)
+{
+    return id >= 0 && id < ipr_vocab_size(v) ? ipr__word_text(&v->w, (size_t)id) : NULL;
+}
+IPR_API uint64_t ipr_vocab_count(const ipr_vocab *v, ipr_index id)
+{
+    return id >= 0 && id < ipr_vocab_size(v) ? ipr__word_at(&v->w, (size_t)id)->count : 0;
+}
+IPR_API int32_t ipr_vocab_id(const ipr_vocab *v, const char *word)
+{
+    ipr__words *w = v && word ? (ipr__words *)(uintptr_t)&v->w : NULL; /* looking up changes nothing */
+    return w ? (int32_t)ipr__words_find(v->c, w, word, ipr__strlen(word), 0) : -1;
+}
+IPR_API int32_t ipr_vocab_unk(const ipr_vocab *v) { return v ? v->unk : -1; }
+IPR_API int32_t ipr_vocab_pad(const ipr_vocab *v) { return v ? v->pad : -1; }
+IPR_API const char *ipr_vocab_hash(const ipr_vocab *v) { return v ? v->hash : ""; }
+
+static const char *const ipr__tokenizers[] = {"space", "word", "char"};
+
+/* An empty vocabulary with its specials. */
+IPR__FN ipr_vocab *ipr__vocab_make(ipr_ctx *c, const char *fn, const ipr_vocab_desc *d)
+{
+    static const char *const usual[] = {"<unk>", "<pad>"};
+    ipr_vocab *v;
+    int i;
+    size_t k, n;
+    if (!c || c->err) return NULL;
+    v = (ipr_vocab *)ipr__alloc(c, sizeof *v);
+    if (!v) return NULL;
+    ipr__zero(v, sizeof *v);
+    v->c = c;
+    if (d) v->d = *d;
+    if (!v->d.specials) {
+        v->d.specials = usual;
+        v->d.nspecials = 2;
+    }
+    if (v->d.tokenizer < 0 || v->d.tokenizer > IPR_TOK_CHAR || v->d.min_count < 0 || v->d.max_size < 0 ||
+        v->d.nspecials < 0 || (v->d.max_size && v->d.max_size < v->d.nspecials))
+        (void)ipr__fail(c, IPR_E_ARG, fn,
+                        "tokenizer %d, min_count %I, max_size %I with %d specials: no such vocabulary", v->d.tokenizer,
+                        v->d.min_count, v->d.max_size, v->d.nspecials);
+    for (i = 0; i < v->d.nspecials && !c->err; i++) {
+        const char *s = v->d.specials[i];
+        n = s ? ipr__strlen(s) : 0;
+        for (k = 0; k < n && ipr__utf8((const uint8_t *)s + k, n - k) && s[k] != '\n'; k++)
+            k += (size_t)ipr__utf8((const uint8_t *)s + k, n - k) - 1;
+        if (!n || k < n || ipr__words_find(c, &v->w, s, n, 1) != i)
+            (void)ipr__fail(c, IPR_E_ARG, fn, "special %d is NULL, empty, no UTF-8, or there twice", i);
+    }
+    v->d.specials = NULL;
+    v->unk = ipr_vocab_id(v, "<unk>");
+    v->pad = ipr_vocab_id(v, "<pad>");
+    if (!c->err) return v;
+    ipr_vocab_free(v);
+    return NULL;
+}
+
+/* All words are in. */
+IPR__FN ipr_vocab *ipr__vocab_seal(ipr_vocab *v)
+{
+    ipr_sha256 sha;
+    uint8_t sum[32];
+    char head[64];
+    size_t i;
+    if (v->c->err) {
+        ipr_vocab_free(v);
+        return NULL;
+    }
+    ipr_sha256_init(&sha);
+    ipr_sha256_update(&sha, head,
+                      (size_t)ipr__fmt(head, sizeof head, "ipr.vocab 1 %s %d %d\n", ipr__tokenizers[v->d.tokenizer],
+                                       v->d.lower != 0, v->d.nspecials));
+    for (i = 0; i < v->w.n; i++) {
+        ipr_sha256_update(&sha, ipr__word_text(&v->w, i), ipr__word_at(&v->w, i)->len);
+        ipr_sha256_update(&sha, "\n", 1);
+    }
+    ipr_sha256_final(&sha, sum);
+    ipr_hex(sum, 32, v->hash);
+    return v;
+}
+
+/* The text in v's case; NULL on error. */
+IPR__FN const char *ipr__vocab_case(ipr_vocab *v, const char *text, size_t n)
+{
+    if (!v->d.lower) return text;
+    v->lowered.used = 0;
+    if (!ipr__buf_add(v->c, &v->lowered, text, n)) return NULL;
+    ipr__lower_text((char *)v->lowered.p, n);
+    return (const char *)v->lowered.p;
+}
+
+IPR_API ipr_vocab *ipr_vocab_build(ipr_ctx *c, const ipr_vocab_desc *d, const ipr_texts *const *texts, int n)
+{
+    const char *fn = "ipr_vocab_build", *s, *t;
+    ipr_vocab *v = ipr__vocab_make(c, fn, d);
+    ipr__words all;
+    uint32_t *order = NULL;
+    size_t len, at, tok, i;
+    ipr_index item, id;
+    int k;
+    if (!v) return NULL;
+    ipr__zero(&all, sizeof all);
+    for (k = 0; k < n && !c->err; k++) {
+        if (!texts || !texts[k]) (void)ipr__fail(c, IPR_E_ARG, fn, "text %d is NULL", k);
+        for (item = 0; !c->err && item < texts[k]->count; item++) {
+            s = ipr_texts_item(texts[k], item, &len);
+            t = ipr__vocab_case(v, s, len);
+            for (at = 0; t && !c->err;) {
+                s = ipr__token(v->d.tokenizer, t, len, &at, &tok);
+                if (!tok) break;
+                id = ipr__words_find(c, &all, s, tok, 1);
+                if (id >= 0) ipr__word_at(&all, (size_t)id)->count++;
+            }
+        }
+    }
+    if (!c->err) order = (uint32_t *)ipr__alloc(c, (all.n + 1) * sizeof *order);
+    for (i = 0; order && i < all.n; i++) order[i] = (uint32_t)i;
+    if (order) ipr__sort(order, all.n, ipr__word_before, &all);
+    for (i = 0; order && i < all.n; i++) {
+        const ipr__word *w = ipr__word_at(&all, order[i]);
+        if (w->count < (uint64_t)v->d.min_count || (v->d.max_size && v->w.n >= (size_t)v->d.max_size)) break;
+        id = ipr__words_find(c, &v->w, ipr__word_text(&all, order[i]), w->len, 1);
+        if (id >= v->d.nspecials) ipr__word_at(&v->w, (size_t)id)->count = w->count;
+    }
+    ipr__free(c, order);
+    ipr__words_free(c, &all);
+    return ipr__vocab_seal(v);
+}
+
+/* Ids of a valid text into out, up to cap of them; returns how many there are. */
+IPR__FN ipr_index ipr__encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
+{
+    const char *t = ipr__vocab_case(v, text, bytes), *s;
+    size_t at = 0, len;
+    ipr_index n = 0, id;
+    while (t) {
+        s = ipr__token(v->d.tokenizer, t, bytes, &at, &len);
+        if (!len) break;
+        id = ipr__words_find(v->c, &v->w, s, len, 0);
+        if (id < v->d.nspecials) id = v->unk;
+        if (id < 0) continue;
+        if (n < cap) out[n] = (int32_t)id;
+        n++;
+    }
+    return t ? n : -1;
+}
+
+IPR_API ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
+{
+    size_t i;
+    if (!v || v->c->err) return -1;
+    if ((!text && bytes) || (!out && cap) || cap < 0) {
+        (void)ipr__fail(v->c, IPR_E_ARG, "ipr_vocab_encode", "text or out is NULL");
+        return -1;
+    }
+    for (i = 0; i < bytes; i++) {
+        const int step = ipr__utf8((const uint8_t *)text + i, bytes - i);
+        if (!step || !text[i]) {
+            (void)ipr__fail(v->c, IPR_E_FORMAT, "ipr_vocab_encode", "byte %U of the text is not UTF-8, or NUL",
+                            (uint64_t)i);
+            return -1;
+        }
+        i += (size_t)step - 1;
+    }
+    return ipr__encode(v, text ? text : "", bytes, out, cap);
+}
+
+IPR_API size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_index n, char *out, size_t cap)
+{
+    size_t len = 0, k;
+    ipr_index i;
+    for (i = 0; v && ids && i < n; i++) {
+        const char *w = ids[i] < v->d.nspecials ? NULL : ipr_vocab_word(v, ids[i]);
+        if (!w) continue;
+        if (len && v->d.tokenizer != IPR_TOK_CHAR) {
+            if (len + 1 < cap) out[len] = ' ';
+            len++;
+        }
+        for (k = 0; w[k]; k++, len++)
+            if (len + 1 < cap) out[len] = w[k];
+    }
+    if (cap) out[IPR__MIN(len, cap - 1)] = 0;
+    return len;
+}
+
+IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const ipr_encode_desc *desc)
+{
+    const char *fn = "ipr_dataset_texts";
+    ipr_encode_desc d = IPR_ZERO;
+    ipr__buf offset = IPR_ZERO, ids = IPR_ZERO;
+    ipr_dataset *ds = NULL;
+    ipr_index i, n, at, most, end = 0;
+    int32_t around[2];
+    int k;
+    if (!t || !v || v->c->err) return NULL;
+    if (desc) d = *desc;
+    for (k = 0; k < 2; k++) {
+        const char *s = k ? d.last : d.first;
+        around[k] = s ? ipr_vocab_id(v, s) : 0;
+        if (around[k] >= 0 && (!s || around[k] < v->d.nspecials)) continue;
+        (void)ipr__fail(v->c, IPR_E_MISSING, fn, "%s is no special of the vocabulary", s);
+        return NULL;
+    }
+    most = d.max_tokens > 0 ? d.max_tokens : PTRDIFF_MAX;
+    (void)ipr__buf_add(v->c, &offset, &end, sizeof end);
+    for (i = 0; i < t->count && !v->c->err; i++) {
+        size_t bytes;
+        const char *s = ipr_texts_item(t, i, &bytes);
+        /* never more tokens than bytes */
+        int32_t *out =
+            bytes > (size_t)PTRDIFF_MAX / 16 ? NULL : (int32_t *)ipr__buf_room(v->c, &ids, (bytes + 2) * sizeof *out);
+        if (!out) break;
+        if (d.first) *out++ = around[0];
+        n = ipr__encode(v, s, bytes, out, (ipr_index)bytes);
+        for (at = most / 2; d.both_ends && n > most && at < most; at++) out[at] = out[n - most + at];
+        n = IPR__MIN(n, most);
+        if (n < 0) break;
+        if (d.last) out[n] = around[1];
+        end += n + (d.first != NULL) + (d.last != NULL);
+        ids.used = (size_t)end * sizeof *out;
+        (void)ipr__buf_add(v->c, &offset, &end, sizeof end);
+    }
+    if (!v->c->err)
+        ds = ipr_dataset_tokens(v->c, t->name, t->source, t->count, (const ipr_index *)offset.p, (const int32_t *)ids.p,
+                                t->labels, t->classes, v->pad < 0 ? 0 : v->pad);
+    ipr__free(v->c, offset.p);
+    ipr__free(v->c, ids.p);
+    return ds;
+}
+
+/* ---- vocabulary files ---- */
+
+IPR_API int ipr_vocab_write(const ipr_vocab *v, ipr_writer *w)
+{
+    ipr_json j;
+    size_t i;
+    if (!v || !w) return v ? ipr__fail(v->c, IPR_E_ARG, "ipr_vocab_write", "the writer is NULL") : IPR_E_ARG;
+    ipr_json_begin(&j, w, 1);
+    ipr_json_object(&j, NULL);
+    ipr_json_str(&j, "format", "ipr.vocab");
+    ipr_json_int(&j, "version", 1);
+    ipr_json_str(&j, "tokenizer", ipr__tokenizers[v->d.tokenizer]);
+    ipr_json_bool(&j, "lower", v->d.lower != 0);
+    ipr_json_int(&j, "specials", v->d.nspecials);
+    ipr_json_str(&j, "sha256", v->hash);
+    ipr_json_array(&j, "words");
+    for (i = 0; i < v->w.n; i++) ipr_json_str(&j, NULL, ipr__word_text(&v->w, i));
+    ipr_json_end(&j);
+    ipr_json_array(&j, "counts");
+    for (i = 0; i < v->w.n; i++) ipr_json_int(&j, NULL, (int64_t)ipr__word_at(&v->w, i)->count);
+    ipr_json_end(&j);
+    ipr_json_end(&j);
+    return ipr_json_finish(&j);
+}
+
+IPR_API int ipr_vocab_save(const ipr_vocab *v, const char *path)
+{
+    ipr_writer w;
+    int status;
+    if (!v) return IPR_E_ARG;
+    (void)ipr_writer_file(v->c, &w, path, 0);
+    (void)ipr_vocab_write(v, &w);
+    status = ipr_writer_commit(&w);
+    ipr_writer_close(&w);
+    return status;
+}
+
+/* Words and counts of a parsed file; what is wrong with them, or NULL. */
+IPR__FN const char *ipr__vocab_parse(ipr_vocab *v, ipr_json_val root)
+{
+    ipr_json_val words = ipr_json_member(root, "words"), counts = ipr_json_member(root, "counts"), word, count;
+    size_t cw = 0, cc = 0, n;
+    v->d.nspecials = (int)ipr_json_to_int(ipr_json_member(root, "specials"), -1);
+    v->d.lower = ipr_json_to_bool(ipr_json_member(root, "lower"), 0);
+    for (v->d.tokenizer = 0; v->d.tokenizer <= IPR_TOK_CHAR; v->d.tokenizer++)
+        if (ipr_json_equals(ipr_json_member(root, "tokenizer"), ipr__tokenizers[v->d.tokenizer])) break;
+    if (!ipr_json_equals(ipr_json_member(root, "format"), "ipr.vocab") || v->d.tokenizer > IPR_TOK_CHAR ||
+        ipr_json_to_int(ipr_json_member(root, "version"), 0) != 1 || words.type != IPR_JSON_ARRAY ||
+        counts.type != IPR_JSON_ARRAY)
+        return "no vocabulary of ipr.h: format, version, tokenizer, words and counts are needed";
+    while (ipr_json_next(words, &cw, NULL, &word)) {
+        char *s;
+        if (!ipr_json_next(counts, &cc, NULL, &count) || word.type != IPR_JSON_STRING)
+            return "words and counts do not pair";
+        v->lowered.used = 0;
+        s = (char *)ipr__buf_room(v->c, &v->lowered, word.bytes + 1);
+        if (!s) return "no memory";
+        n = ipr_json_to_text(word, s, word.bytes + 1);
+        if (!n || n != ipr__strlen(s) || ipr__line_has(s, n, "\n", 1))
+            return "a word is empty, or holds a NUL or line end";
+        if (ipr__words_find(v->c, &v->w, s, n, 1) != (ipr_index)v->w.n - 1 || v->c->err) return "a word is there twice";
+        if (ipr_json_to_int(count, -1) < 0) return "a count is no number";
+        ipr__word_at(&v->w, v->w.n - 1)->count = (uint64_t)ipr_json_to_int(count, 0);
+    }
+    if (v->d.nspecials < 0 || (size_t)v->d.nspecials > v->w.n) return "it has fewer words than specials";
+    return NULL;
+}
+
+IPR_API ipr_vocab *ipr_vocab_read(ipr_reader *r)
+{
+    const char *fn = "ipr_vocab_read", *why = NULL;
+    ipr_vocab_desc none = IPR_ZERO;
+    const uint8_t *text = NULL;
+    void *owned = NULL;
+    ipr_json_val root;
+    ipr_vocab *v = NULL;
+    size_t n;
+    if (!r || r->status || ipr_status(r->ctx)) return NULL;
+    n = (size_t)ipr_reader_left(r);
+    if (ipr_reader_left(r) < (uint64_t)PTRDIFF_MAX) text = ipr__reader_take(r, n, &owned);
+    if (text && !ipr_json_parse(r->ctx, (const char *)text, n, &root)) {
+        const char *any[1];
+        any[0] = NULL;
+        none.specials = any; /* none of them */
+        v = ipr__vocab_make(r->ctx, fn, &none);
+        if (v) why = ipr__vocab_parse(v, root);
+        if (why) {
+            r->status = ipr__fail(r->ctx, IPR_E_FORMAT, fn, "%s: %s", r->name, why);
+            ipr_vocab_free(v);
+            v = NULL;
+        }
+        if (v) v = ipr__vocab_seal(v);
+        if (v && !ipr_json_equals(ipr_json_member(root, "sha256"), v->hash)) {
+            r->status =
+                ipr__fail(r->ctx, IPR_E_FORMAT, fn, "%s: its sha256 is not that of its words; it was changed", r->name);
+            ipr_vocab_free(v);
+            v = NULL;
+        }
+        if (v) {
+            v->unk = ipr_vocab_id(v, "<unk>");
+            v->pad = ipr_vocab_id(v, "<pad>");
+            if (v->unk >= v->d.nspecials) v->unk = -1;
+            if (v->pad >= v->d.nspecials) v->pad = -1;
+        }
+    }
+    ipr__free(r->ctx, owned);
+    return v;
+}
+
+IPR_API ipr_vocab *ipr_vocab_load(ipr_ctx *c, const char *path)
+{
+    ipr_reader r;
+    ipr_vocab *v;
+    (void)ipr_reader_file(c, &r, path);
+    v = ipr_vocab_read(&r);
+    ipr_reader_close(&r);
+    return v;
+}
+
+IPR_API int ipr_vocab_check(const ipr_vocab *v, const ipr_st *st)
+{
+    const char *hash = ipr_st_meta(st, "ipr.vocab");
+    if (!v || !st) return v ? ipr__fail(v->c, IPR_E_ARG, "ipr_vocab_check", "the file is NULL") : IPR_E_ARG;
+    if (!hash)
+        return ipr__fail(v->c, IPR_E_MISSING, "ipr_vocab_check", "the model file names no vocabulary (ipr.vocab)");
+    if (ipr__streq(hash, v->hash)) return IPR_OK;
+    return ipr__fail(v->c, IPR_E_FORMAT, "ipr_vocab_check",
+                     "this vocabulary is another model's: its hash is %s, the model was trained with %s", v->hash,
+                     hash);
+}
+
+/* ---- pretrained vectors ---- */
+
+/* A line of vectors: the word is what stands before the last `width` fields. 0: too few fields; else 1 and its bytes.
+ */
+IPR__FN int ipr__vector_word(const char *s, size_t n, ipr_index width, size_t *word)
+{
+    ipr_index fields = 0;
+    while (n && ipr__blank(s + n - 1, 1)) n--;
+    while (n && fields < width) {
+        while (n && !ipr__blank(s + n - 1, 1)) n--;
+        while (n && ipr__blank(s + n - 1, 1)) n--;
+        fields++;
+    }
+    *word = n;
+    return n > 0 && fields == width;
+}
+
+IPR_API ipr_index ipr_embed_vectors_read(ipr_tensor *table, const ipr_vocab *v, ipr_reader *r)
+{
+    const char *fn = "ipr_embed_vectors";
+    ipr_ctx *c = v ? v->c : NULL;
+    const ipr_index width = ipr_dim(table, 1), rows = ipr_dim(table, 0);
+    ipr_index found = 0, line = 0, i;
+    ipr__buf buf = IPR_ZERO;
+    ipr_real *copy = NULL, *out = NULL;
+    uint8_t *seen = NULL;
+    size_t end, from = 0;
+    if (!v || !r || r->status || c->err) return -1;
+    if (ipr_rank(table) != 2 || rows != ipr_vocab_size(v)) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "the table has %I rows, the vocabulary %I words", rows, ipr_vocab_size(v));
+        return -1;
+    }
+    out = ipr_write(c, table, 1);
+    if (out) copy = (ipr_real *)ipr__alloc(c, (size_t)(rows * width) * sizeof *copy);
+    if (copy) seen = (uint8_t *)ipr__alloc(c, (size_t)rows + 1);
+    if (seen) {
+        ipr__copy(copy, out, (size_t)(rows * width) * sizeof *copy);
+        ipr__zero(seen, (size_t)rows + 1);
+    }
+    for (line = 1; seen && !c->err; line++) {
+        char *s;
+        size_t word, at, kept;
+        ipr_index id;
+        for (end = from;; end++) { /* the next line, with as much of the file as that needs */
+            if (end == buf.used) {
+                const size_t more = (size_t)IPR__MIN(ipr_reader_left(r), (uint64_t)65536);
+                for (kept = from, s = (char *)buf.p; kept < buf.used; kept++) s[kept - from] = s[kept];
+                buf.used -= from;
+                end -= from;
+                from = 0;
+                if (!more || !ipr__buf_room(c, &buf, more) || ipr_reader_read(r, (char *)buf.p + buf.used, more)) break;
+                buf.used += more;
+            }
+            if (((char *)buf.p)[end] == '\n') break;
+        }
+        if (c->err || from == buf.used) break;
+        s = (char *)buf.p + from;
+        end -= from;
+        if (!ipr__vector_word(s, end, width, &word)) {
+            double a, b;
+            const size_t first = ipr__parse_double(s, end, &a);
+            const int header = line == 1 && first && first < end &&
+                               ipr__parse_double(s + first + 1, end - first - 1, &b) && b == (double)width;
+            if (!header && !ipr__blank(s, end))
+                (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s:%I: not a word and %I numbers, as wide as the table", r->name,
+                                line, width);
+        } else {
+            char keep = s[word];
+            s[word] = 0;
+            id = ipr_vocab_id(v, s);
+            s[word] = keep;
+            if (id >= 0 && !seen[id]) {
+                for (i = 0, at = word; i < width; i++) {
+                    double value = 0;
+                    size_t took;
+                    while (ipr__blank(s + at, 1)) at++;
+                    took = ipr__parse_double(s + at, end - at, &value);
+                    at += took;
+                    if (!took || !ipr__finite(value) || !ipr__fits_float(value) ||
+                        (at < end && !ipr__blank(s + at, 1))) {
+                        (void)ipr__fail(c, IPR_E_FORMAT, fn, "%s:%I: number %I is none", r->name, line, i + 1);
+                        break;
+                    }
+                    copy[id * width + i] = IPR__R(value);
+                }
+                seen[id] = 1;
+                found++;
+            }
+        }
+        from = IPR__MIN(from + end + 1, buf.used);
+    }
+    if (seen && !c->err) ipr__copy(out, copy, (size_t)(rows * width) * sizeof *copy);
+    else found = -1;
+    ipr__free(c, buf.p);
+    ipr__free(c, copy);
+    ipr__free(c, seen);
+    return found;
+}
+
+IPR_API ipr_index ipr_embed_vectors(ipr_tensor *table, const ipr_vocab *v, const char *path)
+{
+    ipr_reader r;
+    ipr_index n;
+    if (!v) return -1;
+    (void)ipr_reader_file(v->c, &r, path);
+    n = ipr_embed_vectors_read(table, v, &r);
+    ipr_reader_close(&r);
+    return n;
+}
+
+/* ---- built-in texts: a small grammar ----
+   Rules are alternatives with | between; a capital X in brackets, [X], stands for rule X; "name=" begins one. */
+
+typedef struct ipr__grammar {
+    ipr_ctx *c;
+    ipr_rng rng;
+    const char *rules[26]; /* of 'A'..'Z' */
+    ipr__buf *out;
+} ipr__grammar;
+
+/* One alternative of a rule, its [X] filled in; depth ends a grammar that never does. */
+IPR__FN void ipr__grammar_put(ipr__grammar *g, const char *rule, int depth)
+{
+    uint32_t n = 1, pick;
+    const char *s;
+    for (s = rule; *s; s++) n += *s == '|';
+    for (pick = ipr_rng_below(&g->rng, n), s = rule; pick; s++) pick -= *s == '|';
+    for (; *s && *s != '|'; s++) {
+        if (*s == '[' && depth < 6) {
+            ipr__grammar_put(g, g->rules[s[1] - 'A'], depth + 1);
+            s += 2;
+        } else if (!ipr__buf_add(g->c, g->out, s, 1)) return;
+    }
+}
+
+IPR_API ipr_texts *ipr_texts_questions(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
+{
+    static const char *const labels[] = {"ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"};
+    static const char *const of_class[] = {
+        "What does [A] stand for ?|What does the abbreviation [A] mean ?|What is the full form of [A] ?|What is the "
+        "abbreviation for [T] ?|How do you abbreviate [T] ?|What do the letters [A] on a [O] mean ?",
+        "What is [T] ?|Why do [N] [V] ?|How does a [O] work ?|What does the word [T] mean ?|How do [N] [V] in the [S] "
+        "?|What is the meaning of [T] ?|What causes [T] ?|Why is [C] famous ?|Describe the [F] of [C] .",
+        "What [G] do [N] like most ?|What color is a [O] ?|What is the [Q] [G] in the world ?|Which [G] was used by "
+        "[P] "
+        "?|What [G] did [P] write about ?|Name a [G] that can [V] .|What kind of [G] comes from [C] ?",
+        "Who [W] the [O] ?|Who was the first [J] of [C] ?|What [J] [W] the [O] in [Y] ?|Which [J] was born in [C] "
+        "?|Who "
+        "is the [Q] [J] in the world ?|What company [W] the [O] ?|Name the [J] who [W] [T] .",
+        "Where is [C] ?|What country has the [Q] [S] ?|Where was [P] born ?|What is the capital of [C] ?|Which city is "
+        "home of the [O] ?|Where do [N] live ?|What [S] is near [C] ?|On which continent is [C] ?",
+        "How many [N] live in [C] ?|When did [P] die ?|What year was the [O] made ?|How far is it from [C] to the [S] "
+        "?|How much does a [O] cost ?|How old was [P] in [Y] ?|What is the population of [C] ?|How long do [N] live ?"};
+    static const char *const rules[26] = {
+        /* A */ "NASA|UNESCO|BBC|CPU|DNA|FBI|LASER|RADAR|VCR|ATM|PDF|URL|SCUBA|HTTP",
+        NULL,
+        /* C */ "[U]|[U]|northern [U]|southern [U]|the [D] [S]",
+        /* D */ "great|blue|old|lost|golden|silent|hidden|white|black|frozen",
+        NULL,
+        /* F */ "history|flag|climate|anthem|coast|economy|government",
+        /* G */ "book|animal|game|song|food|sport|language|instrument|plant|bird|drink|dance",
+        NULL,
+        NULL,
+        /* J */ "president|author|actor|king|queen|inventor|singer|painter|explorer|coach|poet",
+        NULL,
+        NULL,
+        NULL,
+        /* N */ "bears|bees|cats|children|dolphins|farmers|lions|owls|people|sailors|spiders|wolves",
+        /* O */ "telephone|bicycle|computer|camera|clock|piano|radio|rocket|steam engine|telescope|printer|compass",
+        /* P */ "[X] [Z]",
+        /* Q */ "largest|smallest|oldest|fastest|tallest|most popular|richest|best known",
+        NULL,
+        /* S */ "river|lake|mountain|desert|island|sea|valley|forest|volcano|ocean",
+        /* T */
+        "gravity|democracy|malaria|an eclipse|inflation|photosynthesis|jazz|a prism|thunder|osmosis|rust|a fossil",
+        /* U */ "France|Peru|Kenya|Japan|Norway|Chile|Egypt|India|Cuba|Iceland|Poland|Ghana|Nepal|Canada",
+        /* V */ "sleep|sing|swim|dance|migrate|hunt|dream|fly|hide|laugh",
+        /* W */ "invented|discovered|built|designed|painted|sold|wrote about|stole",
+        /* X */ "Anna|Marco|Elena|Peter|Ivan|Sofia|Clara|Hugo|Nora|Oscar|Laura|Victor",
+        /* Y */ "1492|1776|1848|1903|1914|1945|1969|1989|2001",
+        /* Z */ "Adams|Bell|Curie|Diaz|Eriksen|Fischer|Garcia|Holm|Ito|Keller|Lang|Moreau"};
+    ipr__corpus k;
+    ipr__grammar g;
+    ipr_text_desc d = IPR_ZERO;
+    ipr_index i;
+    int j;
+    if (!c || c->err) return NULL;
+    d.name = "questions";
+    ipr__corpus_start(&k, c, "ipr_texts_questions", "built-in", &d);
+    if (count < 0) (void)ipr__fail(c, IPR_E_RANGE, k.fn, "%I texts", count);
+    for (j = 0; j < 6; j++) (void)ipr__words_find(c, &k.names, labels[j], ipr__strlen(labels[j]), 1);
+    g.c = c;
+    g.out = &k.text;
+    for (j = 0; j < 26; j++) g.rules[j] = rules[j] ? rules[j] : "";
+    for (i = 0; i < count && !c->err; i++) {
+        const uint64_t n = first + (uint64_t)i;
+        const size_t from = k.text.used;
+        uint32_t six[6] = {0, 1, 2, 3, 4, 5};
+        g.rng = ipr_rng_make(seed ^ (n / 6) * 0x9e3779b97f4a7c15u, IPR__STREAM_DATA, 4);
+        ipr_rng_shuffle(&g.rng, six, 6); /* each class once in every six */
+        g.rng = ipr_rng_make(seed ^ n * 0x9e3779b97f4a7c15u, IPR__STREAM_DATA, 5);
+        ipr__grammar_put(&g, of_class[six[n % 6]], 0);
+        (void)ipr__corpus_item(&k, from, (ipr_index)six[n % 6]);
+    }
+    return ipr__corpus_end(&k);
+}
+
+/* The k-th of the parts of s between bars. */
+IPR__FN void ipr__part(ipr_ctx *c, ipr__buf *out, const char *s, uint32_t k)
+{
+    for (; k; s++) k -= *s == '|';
+    for (; *s && *s != '|'; s++)
+        if (!ipr__buf_add(c, out, s, 1)) return;
+}
+
+/* A noun phrase in both languages: article or number, adjectives, noun. Returns 1 for a plural. */
+IPR__FN int ipr__pair_noun(ipr_ctx *c, ipr_rng *r, ipr__buf *en, ipr__buf *fr, const char *const *nouns, uint32_t n)
+{
+    /* singular and plural, English and French; nouns begin with f or m, and v before a vowel (or mute h) */
+    static const char *const adjectives[] = {"black|noir|noire|noirs|noires",
+                                             "white|blanc|blanche|blancs|blanches",
+                                             "green|vert|verte|verts|vertes",
+                                             "tired|fatigu\xc3\xa9|fatigu\xc3\xa9"
+                                             "e|fatigu\xc3\xa9s|fatigu\xc3\xa9"
+                                             "es",
+                                             "happy|heureux|heureuse|heureux|heureuses",
+                                             "wet|mouill\xc3\xa9|mouill\xc3\xa9"
+                                             "e|mouill\xc3\xa9s|mouill\xc3\xa9"
+                                             "es"};
+    static const char *const sizes[] = {"little|petit|petite|petits|petites", "big|grand|grande|grands|grandes",
+                                        "young|jeune|jeune|jeunes|jeunes"};
+    static const char *const some[] = {"two |deux ", "three |trois ", "the |les ", "many |plusieurs "};
+    const char *noun = nouns[ipr_rng_below(r, n)], *size, *adjective, *number = some[ipr_rng_below(r, 4)];
+    const int female = noun[0] == 'f', vowel = noun[1] == 'v', plural = ipr_rng_below(r, 3) == 0;
+    const uint32_t has = ipr_rng_below(r, 4), form = 1u + (uint32_t)female + 2u * (uint32_t)plural;
+    const int definite = (int)ipr_rng_below(r, 2);
+    size = sizes[ipr_rng_below(r, 3)];
+    adjective = adjectives[ipr_rng_below(r, 6)];
+    if (plural) {
+        ipr__part(c, en, number, 0);
+        ipr__part(c, fr, number, 1);
+    } else {
+        /* the word behind the article decides on its form: no size, adjective or noun here begins with a vowel but v */
+        ipr__part(c, en, definite ? "the " : !(has & 3u) && noun[2] == 'n' ? "an " : "a ", 0);
+        ipr__part(c, fr, !definite ? "un |une " : vowel && !(has & 1u) ? "l'|l'" : "le |la ", (uint32_t)female);
+    }
+    if (has & 1u) {
+        ipr__part(c, en, size, 0);
+        ipr__part(c, en, " ", 0);
+        ipr__part(c, fr, size, form);
+        ipr__part(c, fr, " ", 0);
+    }
+    if (has & 2u) {
+        ipr__part(c, en, adjective, 0);
+        ipr__part(c, en, " ", 0);
+    }
+    ipr__part(c, en, noun + 4, (uint32_t)plural);
+    ipr__part(c, fr, noun + 4, 2u + (uint32_t)plural);
+    if (has & 2u) {
+        ipr__part(c, fr, " ", 0);
+        ipr__part(c, fr, adjective, form);
+    }
+    return plural;
+}
+
+IPR_API int ipr_texts_pairs(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count, ipr_texts **english,
+                            ipr_texts **french)
+{
+    /* f or m, v before a vowel, n where English takes "an" */
+    static const char *const who[] = {"m-- dog|dogs|chien|chiens",
+                                      "fv- girl|girls|enfant|enfants",
+                                      "m-- boy|boys|gar\xc3\xa7on|gar\xc3\xa7ons",
+                                      "mv- man|men|homme|hommes",
+                                      "f-- woman|women|femme|femmes",
+                                      "m-- cat|cats|chat|chats",
+                                      "f-- singer|singers|chanteuse|chanteuses",
+                                      "m-- worker|workers|travailleur|travailleurs"};
+    static const char *const what[] = {"f-- car|cars|voiture|voitures",
+                                       "mvn apple tree|apple trees|arbre|arbres",
+                                       "f-- table|tables|table|tables",
+                                       "m-- bench|benches|banc|bancs",
+                                       "f-- house|houses|maison|maisons",
+                                       "m-- boat|boats|bateau|bateaux",
+                                       "fv- church|churches|\xc3\xa9glise|\xc3\xa9glises",
+                                       "f-- wall|walls|barri\xc3\xa8re|barri\xc3\xa8res"};
+    static const char *const verbs[] = {
+        "is sleeping|are sleeping|dort|dorment",       "is standing|are standing|se tient|se tiennent",
+        "is sitting|are sitting|est assis|sont assis", "is running|are running|court|courent",
+        "is waiting|are waiting|attend|attendent",     "is singing|are singing|chante|chantent",
+        "is playing|are playing|joue|jouent",          "is smiling|are smiling|sourit|sourient"};
+    static const char *const where[] = {" near | pr\xc3\xa8s de ", " in front of | devant ",
+                                        " behind | derri\xc3\xa8re ", " on | sur "};
+    static const char *const tails[] = {" .| .", " .| .", " in the rain .| sous la pluie .", " at night .| la nuit .",
+                                        " in the city .| en ville ."};
+    ipr__corpus k[2];
+    ipr_text_desc d = IPR_ZERO;
+    ipr_index i;
+    int j;
+    if (english) *english = NULL;
+    if (french) *french = NULL;
+    if (!c || c->err) return c ? c->err : IPR_E_ARG;
+    if (!english || !french || count < 0)
+        return ipr__fail(c, IPR_E_ARG, "ipr_texts_pairs", "english or french is NULL, or %I pairs", count);
+    for (j = 0; j < 2; j++) {
+        d.name = j ? "pairs.fr" : "pairs.en";
+        ipr__corpus_start(&k[j], c, "ipr_texts_pairs", "built-in", &d);
+    }
+    for (i = 0; i < count && !c->err; i++) {
+        ipr_rng r = ipr_rng_make(seed ^ (first + (uint64_t)i) * 0x9e3779b97f4a7c15u, IPR__STREAM_DATA, 6);
+        ipr__buf *en = &k[0].text, *fr = &k[1].text;
+        const size_t e0 = en->used, f0 = fr->used;
+        const int plural = ipr__pair_noun(c, &r, en, fr, who, 8);
+        const char *verb = verbs[ipr_rng_below(&r, 8)], *prep = where[ipr_rng_below(&r, 4)], *tail;
+        ipr__part(c, en, " ", 0);
+        ipr__part(c, fr, " ", 0);
+        ipr__part(c, en, verb, (uint32_t)plural);
+        ipr__part(c, fr, verb, 2u + (uint32_t)plural);
+        if (ipr_rng_below(&r, 4)) {
+            ipr__part(c, en, prep, 0);
+            ipr__part(c, fr, prep, 1);
+            (void)ipr__pair_noun(c, &r, en, fr, what, 8);
+        }
+        tail = tails[ipr_rng_below(&r, 5)];
+        ipr__part(c, en, tail, 0);
+        ipr__part(c, fr, tail, 1);
+        (void)ipr__corpus_item(&k[0], e0, -1);
+        (void)ipr__corpus_item(&k[1], f0, -1);
+    }
+    *english = ipr__corpus_end(&k[0]);
+    *french = ipr__corpus_end(&k[1]);
+    if (!c->err) return IPR_OK;
+    ipr_texts_free(*english);
+    ipr_texts_free(*french);
+    *english = *french = NULL;
+    return c->err;
 }
 
 /* ---- finding files ---- */
@@ -14093,7 +16233,7 @@ IPR__TOOL void ipr__fit_config(ipr__fit *f)
     ipr__pair_i(&t, "seed", (int64_t)f->c->d.seed);
     ipr__pair_i(&t, "items", d->items);
     ipr__pair_i(&t, "batch", f->batch);
-    ipr__pair_i(&t, "shuffle", d->shuffle != 0);
+    ipr__pair_i(&t, "shuffle", d->bucket ? 2 : d->shuffle != 0);
     ipr__pair_i(&t, "drop_last", d->drop_last != 0);
     ipr__pair_g(&t, "clip_norm", d->clip_norm);
     ipr__pair_g(&t, "lr", o->lr);
@@ -14167,6 +16307,8 @@ IPR__TOOL int ipr__fit_check(ipr__fit *f)
     if (!(d->clip_norm >= 0))
         return ipr__fail(f->c, IPR_E_RANGE, fn, "clip_norm = %g; it must be positive, or 0 for no clipping",
                          d->clip_norm);
+    if (d->bucket && d->bucket->count < d->items)
+        return ipr__fail(f->c, IPR_E_RANGE, fn, "%I items, but bucket has lengths of %I", d->items, d->bucket->count);
     if (d->tag && ipr__strlen(d->tag) > 200) return ipr__fail(f->c, IPR_E_RANGE, fn, "the tag has over 200 characters");
     if (d->resume && !d->checkpoint) return ipr__fail(f->c, IPR_E_ARG, fn, "resume without a checkpoint path");
     f->epochs = d->epochs ? d->epochs : 1;
@@ -14398,9 +16540,10 @@ IPR__TOOL void ipr__fit_begin_epoch(ipr__fit *f)
     ipr_index i;
     if (f->sched.kind != IPR_SCHED_CONSTANT)
         f->o->lr = ipr_sched_lr(&f->sched, f->o->d.lr, (int)f->s.epoch, &f->s.sched);
-    if (!f->d->shuffle) return;
+    if (!f->d->shuffle && !f->d->bucket) return;
     for (i = 0; i < f->d->items; i++) f->order[i] = (uint32_t)i;
-    ipr_rng_shuffle(&r, f->order, f->d->items);
+    if (f->d->bucket) ipr__bucket(f->d->bucket, f->order, f->d->items, f->batch, 0, &r);
+    else ipr_rng_shuffle(&r, f->order, f->d->items);
 }
 
 /* After a step or an epoch: IPR_OK, IPR_E_CANCELLED with the run saved, or an error. */
@@ -14484,7 +16627,7 @@ IPR_API IPR__COLD int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result 
 #if IPR_FLOOR_MAX >= 10 && !defined(IPR_NO_RNN)
 /* ==== FLOOR 10: MODELS ================================================================= >>models
    Networks put together from layers. They take gates, scales and biases as tensors and know no scheme.
-   Hands up: ipr_classifier. */
+   Hands up: ipr_classifier, ipr_seq2seq. */
 
 IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
 {
@@ -14567,11 +16710,11 @@ IPR__FN ipr_tensor *ipr__pad_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t 
     return t;
 }
 
-IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+/* What the output layer reads, before its dropout. */
+IPR__FN ipr_tensor *ipr__classifier_last(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
 {
     ipr_rnn_call in = IPR_ZERO;
     ipr_rnn_result out;
-    if (!m) return NULL;
     if (m->desc.vocabulary) {
         if (m->desc.pad > 0 && !m->desc.pads_as_coded) in.lengths = ipr__pad_lengths(m->c, x, m->desc.pad);
         x = ipr_dropout(m->c, ipr_embed_forward(m->c, &m->embed, x), m->desc.embed_dropout);
@@ -14581,7 +16724,45 @@ IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, con
     in.gates = gates;
     in.dual = dual;
     (void)ipr_rnn_apply(m->c, &m->rnn, &in, &out);
-    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, out.last, m->desc.dropout));
+    return out.last;
+}
+
+IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
+{
+    if (!m) return NULL;
+    x = ipr__classifier_last(m, x, gates, dual);
+    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, x, m->desc.dropout));
+}
+
+IPR_API int ipr_classifier_hidden(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  ipr_real *out)
+{
+    enum { IPR__HIDDEN_BATCH = 256 };
+    uint32_t seq[IPR__HIDDEN_BATCH];
+    ipr_ctx *c = m ? m->c : NULL;
+    const int training = m ? c->training : 0, no_grad = m ? c->no_grad : 0;
+    ipr_index at, i, k;
+    if (!m || !ds || !out)
+        return ipr__fail(c, IPR_E_ARG, "ipr_classifier_hidden", "the model, the data set or out is NULL");
+    ipr_set_training(c, 0);
+    ipr_no_grad(c, 1);
+    for (at = 0; at < n && !c->err; at += k) {
+        ipr_tensor *x = NULL, *h;
+        const uint32_t step_no = c->step_no;
+        k = IPR__MIN(n - at, (ipr_index)IPR__HIDDEN_BATCH);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        (void)ipr_batch(c, ds, seq, k, IPR_TIME_MAJOR, &x, NULL);
+        h = ipr__classifier_last(m, x, NULL, 0);
+        if (!ipr_is_poison(h)) {
+            const ipr_index width = ipr_dim(h, 1);
+            ipr__copy(out + at * width, ipr_read(c, h), (size_t)(k * width) * sizeof *out);
+        }
+        ipr_step_end(c);
+        c->step_no = step_no;
+    }
+    ipr_set_training(c, training);
+    ipr_no_grad(c, no_grad);
+    return c->err;
 }
 
 IPR_API int ipr_classifier_predict(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
@@ -14637,6 +16818,627 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
     ipr__free(m->c, got);
     return 100.0 * (double)right / (double)n;
 }
+
+/* ---- ipr_seq2seq ---- */
+
+IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
+{
+    const char *fn = "ipr_seq2seq_new";
+    ipr_rnn_desc rd = IPR_ZERO;
+    ipr_seq2seq_desc d;
+    ipr_seq2seq *m;
+    if (!c || c->err) return NULL;
+    if (!desc) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "the description is NULL");
+        return NULL;
+    }
+    d = *desc;
+    if (!d.pad) d.pad = 1;
+    if (!d.eos) d.eos = 2;
+    if (!d.bos) d.bos = 3;
+    if (d.source_vocabulary < 2 || d.target_vocabulary < 2 || d.embed < 1 || d.hidden < 1) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "vocabularies %I and %I, embed %I, hidden %I: at least 2, 2, 1 and 1",
+                        d.source_vocabulary, d.target_vocabulary, d.embed, d.hidden);
+        return NULL;
+    }
+    if (!(d.dropout >= 0 && d.dropout < 1) || !(d.embed_dropout >= 0 && d.embed_dropout < 1)) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "dropout %g and %g: 0 <= p < 1", d.dropout, d.embed_dropout);
+        return NULL;
+    }
+    if (d.pad < 0 || d.eos < 0 || d.bos < 0 || d.pad == d.eos || d.pad == d.bos || d.eos == d.bos ||
+        IPR__MAX(d.pad, IPR__MAX(d.eos, d.bos)) >= d.target_vocabulary || d.pad >= d.source_vocabulary) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "pad %d, eos %d, bos %d: three ids of the target vocabulary, pad of both",
+                        (int)d.pad, (int)d.eos, (int)d.bos);
+        return NULL;
+    }
+    m = (ipr_seq2seq *)ipr__alloc(c, sizeof *m);
+    if (!m) return NULL;
+    ipr__zero(m, sizeof *m);
+    m->c = c;
+    m->desc = d;
+    m->params = ipr_params_new(c);
+    m->encoder_embed = ipr_embed_new(m->params, "encoder.embedding", d.source_vocabulary, d.embed, (int)d.pad);
+    rd.cell = IPR_GRU;
+    rd.input = d.embed;
+    rd.hidden = d.hidden;
+    rd.bidirectional = d.bidirectional;
+    m->encoder = ipr_rnn_new(m->params, "encoder.rnn", &rd);
+    if (d.bidirectional) m->bridge = ipr_dense_new(m->params, "encoder.bridge", 2 * d.hidden, d.hidden, 1);
+    m->decoder_embed = ipr_embed_new(m->params, "decoder.embedding", d.target_vocabulary, d.embed, (int)d.pad);
+    rd.input += d.context ? d.hidden : 0;
+    rd.bidirectional = 0;
+    m->decoder = ipr_rnn_new(m->params, "decoder.rnn", &rd);
+    m->output = ipr_dense_new(m->params, "decoder.output", d.hidden, d.target_vocabulary, 1);
+    if (c->err) {
+        ipr_seq2seq_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+IPR_API IPR__COLD void ipr_seq2seq_free(ipr_seq2seq *m)
+{
+    if (!m) return;
+    ipr_params_free(m->params);
+    ipr__free(m->c, m);
+}
+
+IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
+{
+    ipr_seq2seq *n = m ? ipr_seq2seq_new(m->c, &m->desc) : NULL;
+    if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
+        ipr_seq2seq_free(n);
+        return NULL;
+    }
+    return n;
+}
+
+IPR__FN ipr_tensor *ipr__ones(ipr_ctx *c, int rank, const ipr_index *dims)
+{
+    return ipr_affine(c, ipr_new(c, rank, dims), 0, 1);
+}
+
+/* Steps of each column of ids [T,B] before its trailing pads, at least 1: int32 [B]. */
+IPR__FN ipr_tensor *ipr__s2s_lengths(ipr_ctx *c, const ipr_tensor *ids, int32_t pad)
+{
+    ipr_index B = ids->dim[1], b, t;
+    const int32_t *w = ipr_read_i32(c, ids);
+    ipr_tensor *n = ipr_new_i32(c, 1, &B);
+    for (b = 0; w && !ipr_is_poison(n) && b < B; b++) {
+        for (t = ids->dim[0]; t > 1 && w[(t - 1) * B + b] == pad; t--) {}
+        ((int32_t *)n->s->data)[b] = (int32_t)t;
+    }
+    return w ? n : ipr__poison(c);
+}
+
+/* Last encoder states [B or 2B,H] of source [S,B]. */
+IPR__FN ipr_tensor *ipr__s2s_encode(ipr_seq2seq *m, ipr_tensor *source, const ipr_gates *gates, int dual)
+{
+    ipr_ctx *c = m->c;
+    ipr_tensor *x = ipr_dropout(c, ipr_embed_forward(c, &m->encoder_embed, source), m->desc.embed_dropout);
+    ipr_rnn_in in = ipr__rnn_inputs(&m->encoder.at[0], x);
+    ipr_rnn_call call = IPR_ZERO;
+    ipr_rnn_result out;
+    if (ipr_is_poison(x)) return x;
+    call.lengths = in.lengths = ipr__s2s_lengths(c, source, m->desc.pad);
+    call.x = x;
+    call.dual = in.dual = dual;
+    if (m->desc.bidirectional) {
+        call.gates = gates->count ? gates : NULL;
+        (void)ipr_rnn_apply(c, &m->encoder, &call, &out);
+        return ipr_tanh(c, ipr_dense_forward(c, &m->bridge, out.last));
+    }
+    in.gate = gates->at[0];
+    in.reverse = m->desc.reverse;
+    in.no_y = 1;
+    return ipr__rnn_run(c, IPR_GRU, &in).h_n;
+}
+
+/* Decoder states after ids [T,B] from h0 [R,H], R = B or (dual) 2B: h of every step [T,R,H], behind the gate (all rows,
+   dual: the second half). h_n (may be NULL) gets the last ones. */
+IPR__FN ipr_tensor *ipr__s2s_decode(ipr_seq2seq *m, ipr_tensor *ids, ipr_tensor *h0, ipr_tensor *ctx, ipr_tensor *gate,
+                                    int dual)
+{
+    ipr_ctx *c = m->c;
+    ipr_tensor *x = ipr_dropout(c, ipr_embed_forward(c, &m->decoder_embed, ids), m->desc.embed_dropout), *g, *y, *p[2];
+    ipr_rnn_in in;
+    ipr_index d[4], T, B, H = m->desc.hidden;
+    if (ipr_is_poison(x) || ipr_is_poison(h0)) return ipr__poison(c);
+    T = ipr_dim(ids, 0);
+    B = ipr_dim(ids, 1);
+    if (m->desc.context) { /* the rows' contexts differ, so that dual shares no projection here */
+        d[0] = T;
+        d[1] = 1;
+        d[2] = 1;
+        p[0] = p[1] = x;
+        if (dual) x = ipr_concat(c, p, 2, 1);
+        p[0] = x;
+        p[1] = ipr_mul(c, ipr__ones(c, 3, d), ctx); /* [T,R,H] */
+        x = ipr_concat(c, p, 2, 2);
+        if (ipr_is_poison(x)) return x;
+    }
+    in = ipr__rnn_inputs(&m->decoder.at[0], x);
+    in.h0 = h0;
+    in.gate = gate;
+    in.dual = dual && !m->desc.context;
+    if (dual) in.gate_from = B;
+    if (T > 1 && !(dual && m->desc.context)) in.lengths = ipr__s2s_lengths(c, ids, m->desc.pad);
+    y = ipr__rnn_run(c, IPR_GRU, &in).y;
+    if (!gate || ipr_is_poison(y)) return y;
+    /* what the output layer reads: h * gate[t] in the gated rows */
+    d[0] = T - IPR__MIN(T, ipr_dim(gate, 0));
+    d[1] = H;
+    p[0] = ipr_slice(c, gate, 0, 0, T - d[0]);
+    p[1] = d[0] ? ipr__ones(c, 2, d) : NULL;
+    g = d[0] ? ipr_concat(c, p, 2, 0) : p[0];
+    d[0] = T;
+    d[1] = 1;
+    d[2] = 1;
+    d[3] = H;
+    g = ipr_reshape(c, g, 4, d);
+    p[0] = ipr__ones(c, 4, d);
+    p[1] = g;
+    if (dual) g = ipr_concat(c, p, 2, 1); /* [T,2,1,H] */
+    d[1] = dual ? 2 : 1;
+    d[2] = B;
+    y = ipr_mul(c, ipr_reshape(c, y, 4, d), g);
+    d[1] = dual ? 2 * B : B;
+    d[2] = H;
+    return ipr_reshape(c, y, 3, d);
+}
+
+/* Checks a pair of batches, and runs both layers: [T,R,H]. */
+IPR__FN ipr_tensor *ipr__s2s_states(ipr_seq2seq *m, const char *fn, ipr_tensor *source, ipr_tensor *target,
+                                    const ipr_seq2seq_gates *gates, int dual)
+{
+    const ipr_seq2seq_gates none = IPR_ZERO;
+    ipr_ctx *c = m->c;
+    ipr_tensor *h;
+    char s1[96], s2[96];
+    if (c->err || ipr_is_poison(source) || ipr_is_poison(target)) return ipr__poison(c);
+    if (source->rank != 2 || target->rank != 2 || source->dim[1] != target->dim[1] || target->dim[0] < 2) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "source %s, target %s; steps x rows of ids, as many rows, 2 target steps",
+                        ipr__shape(source, s1), ipr__shape(target, s2));
+        return ipr__poison(c);
+    }
+    if (!gates) gates = &none;
+    h = ipr__s2s_encode(m, source, &gates->encoder, dual);
+    return ipr__s2s_decode(m, ipr_slice(c, target, 0, 0, target->dim[0] - 1), h, h, gates->decoder.at[0], dual);
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_forward(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                        const ipr_seq2seq_gates *gates, int dual)
+{
+    if (!m) return NULL;
+    return ipr_dense_forward(
+        m->c, &m->output,
+        ipr_dropout(m->c, ipr__s2s_states(m, "ipr_seq2seq_forward", source, target, gates, dual), m->desc.dropout));
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_tensor *target,
+                                     const ipr_seq2seq_gates *gates, int dual)
+{
+    ipr_tensor *y, *at, *labels, *loss;
+    ipr_index T, B, R, t, r, n = 0, d[2];
+    const int32_t *w;
+    if (!m) return NULL;
+    y = ipr__s2s_states(m, "ipr_seq2seq_loss", source, target, gates, dual);
+    if (ipr_is_poison(y) || !(w = ipr_read_i32(m->c, target))) return ipr__poison(m->c);
+    T = ipr_dim(y, 0);
+    R = ipr_dim(y, 1);
+    B = ipr_dim(target, 1);
+    for (t = 0; t < T * B; t++) n += w[t + B] != m->desc.pad;
+    n *= dual ? 2 : 1;
+    d[0] = n;
+    at = ipr_new_i32(m->c, 1, d);
+    labels = ipr_new_i32(m->c, 1, d);
+    if (ipr_is_poison(at) || ipr_is_poison(labels)) return ipr__poison(m->c);
+    for (n = t = 0; t < T; t++)
+        for (r = 0; r < R; r++) {
+            const int32_t id = w[(t + 1) * B + r % B];
+            if (id == m->desc.pad) continue;
+            ((int32_t *)at->s->data)[n] = (int32_t)(t * R + r);
+            ((int32_t *)labels->s->data)[n++] = id;
+        }
+    d[0] = T * R;
+    d[1] = m->desc.hidden;
+    y = ipr_embedding(m->c, ipr_reshape(m->c, y, 2, d), at, -1);
+    y = ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, y, m->desc.dropout));
+    loss = ipr_cross_entropy(m->c, y, labels);
+    return dual ? ipr_affine(m->c, loss, 2, 0) : loss; /* the mean over both kinds, doubled, is their sum */
+}
+
+/* ---- translation ---- */
+
+IPR_API IPR__COLD ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
+{
+    ipr_decode_desc d = IPR_ZERO;
+    if (desc) d = *desc;
+    if (!d.beam) d.beam = 1;
+    if (!d.max_length) d.max_length = 50;
+    if (!d.batch) d.batch = 64;
+    d.length_power = d.length_power < 0 ? 0 : d.length_power > 0 ? d.length_power : 1;
+    return d;
+}
+
+typedef struct ipr__hyp {
+    double logp;
+    ipr_index row;
+    int32_t word;
+} ipr__hyp;
+
+/* One row for each living hypothesis; those of a sentence lie together. */
+typedef struct ipr__hyps {
+    ipr_index *sentence; /* [R] */
+    double *logp;        /* [R] */
+    int32_t *said;       /* [R][max_length] */
+} ipr__hyps;
+
+/* A batch of sentences being translated. */
+typedef struct ipr__beam {
+    const ipr_seq2seq *m;
+    ipr_decode_desc d;
+    ipr_index rows;
+    ipr__hyps now, next;
+    ipr_real *h, *context; /* [R][H] states of now's rows; [batch][H] */
+    ipr__hyp *top;         /* [beam] */
+    double *best;          /* [batch] score of the best hypothesis that ended */
+    int *ended;            /* [batch] how many did */
+    int32_t *words;        /* [batch][max_length] and [batch]: the caller's */
+    ipr_index *count;
+} ipr__beam;
+
+/* The best `room` continuations of rows r0..r1-1 into b->top, best first, of equals the first. Returns how many. */
+IPR__FN int ipr__beam_top(const ipr__beam *b, const ipr_real *lp, ipr_index r0, ipr_index r1, int room)
+{
+    const ipr_index V = b->m->desc.target_vocabulary;
+    ipr_index r, v;
+    int n = 0, k;
+    for (r = r0; r < r1; r++)
+        for (v = 0; v < V; v++) {
+            const double p = b->now.logp[r] + (double)lp[r * V + v];
+            if ((n == room && !(p > b->top[n - 1].logp)) || v == b->m->desc.pad || v == b->m->desc.bos) continue;
+            if (n < room) n++;
+            for (k = n - 1; k > 0 && p > b->top[k - 1].logp; k--) b->top[k] = b->top[k - 1];
+            b->top[k].logp = p;
+            b->top[k].row = r;
+            b->top[k].word = (int32_t)v;
+        }
+    return n;
+}
+
+IPR__FN double ipr__beam_score(const ipr__beam *b, double logp, ipr_index words)
+{
+    const double n = (double)words + 1, a = b->d.length_power;
+    return logp / (a == 1 ? n : ipr__dexp(a * ipr__dlog(n)));
+}
+
+/* Hypothesis h of sentence s ends after `length` words, with eos or (cut: its own word is the last) without. */
+IPR__TOOL void ipr__beam_end(ipr__beam *b, ipr_index s, const ipr__hyp *h, ipr_index length, int cut)
+{
+    const double score = ipr__beam_score(b, h->logp, length);
+    int32_t *out = b->words + s * b->d.max_length;
+    if (b->ended[s]++ && !(score > b->best[s])) return;
+    b->best[s] = score;
+    b->count[s] = length;
+    ipr__copy(out, b->now.said + h->row * b->d.max_length, (size_t)(length - cut) * sizeof *out);
+    if (cut) out[length - 1] = h->word;
+}
+
+/* From log-probabilities lp [R,V] and states h [R,H] after t words: hypotheses end or become the next rows. */
+IPR__FN void ipr__beam_advance(ipr__beam *b, const ipr_real *lp, const ipr_real *h, ipr_index t)
+{
+    const ipr_index H = b->m->desc.hidden, max = b->d.max_length;
+    const ipr__hyps used = b->now;
+    ipr_index r0, r1, R = 0;
+    int k, n;
+    for (r0 = 0; r0 < b->rows; r0 = r1) {
+        const ipr_index s = used.sentence[r0], first = R;
+        for (r1 = r0; r1 < b->rows && used.sentence[r1] == s; r1++) {}
+        n = ipr__beam_top(b, lp, r0, r1, b->d.beam - b->ended[s]);
+        for (k = 0; k < n; k++) {
+            const ipr__hyp *p = &b->top[k];
+            if (p->word == b->m->desc.eos || t + 1 == max) {
+                const int cut = p->word != b->m->desc.eos;
+                ipr__beam_end(b, s, p, t + cut, cut);
+                continue;
+            }
+            ipr__copy(b->h + R * H, h + p->row * H, (size_t)H * sizeof *h);
+            ipr__copy(b->next.said + R * max, used.said + p->row * max, (size_t)t * sizeof *used.said);
+            b->next.said[R * max + t] = p->word;
+            b->next.logp[R] = p->logp;
+            b->next.sentence[R++] = s;
+        }
+        /* log-probabilities only fall: at the longest length the best row scores at most this, and cannot win */
+        if (b->ended[s] && R > first && ipr__beam_score(b, b->next.logp[first], max) <= b->best[s]) R = first;
+    }
+    b->rows = R;
+    b->now = b->next;
+    b->next = used;
+}
+
+/* Gate row t as a tensor [1,H]; NULL behind the last. */
+IPR__FN ipr_tensor *ipr__gate_row(ipr_ctx *c, const ipr_real *rows, ipr_index steps, ipr_index t, ipr_index H)
+{
+    ipr_index d[2];
+    d[0] = 1;
+    d[1] = H;
+    return rows && t < steps ? ipr_from(c, 2, d, rows + t * H) : NULL;
+}
+
+/* All gate rows of a layer as tensors. */
+IPR__TOOL ipr_gates ipr__gate_rows(ipr_ctx *c, const ipr_rnn *l, const ipr_real *rows, ipr_index steps)
+{
+    ipr_gates g = IPR_ZERO;
+    ipr_index d[2];
+    int i;
+    d[0] = steps;
+    d[1] = l->desc.hidden;
+    g.count = rows ? l->cells : 0;
+    for (i = 0; i < g.count; i++) g.at[i] = ipr_from(c, 2, d, rows + i * d[0] * d[1]);
+    return g;
+}
+
+/* One word for every row. 0 on error. */
+IPR__FN int ipr__beam_step(ipr__beam *b, ipr_seq2seq *m, const ipr_seq2seq_rows *g, ipr_index t)
+{
+    ipr_ctx *c = m->c;
+    const ipr_index H = m->desc.hidden;
+    ipr_index d[2], r;
+    ipr_tensor *ids, *h, *ctx = NULL, *lp;
+    d[0] = 1;
+    d[1] = b->rows;
+    ids = ipr_new_i32(c, 2, d);
+    d[0] = b->rows;
+    d[1] = H;
+    h = ipr_from(c, 2, d, b->h);
+    if (m->desc.context) ctx = ipr__temp(c, 2, d);
+    if (ipr_is_poison(ids) || ipr_is_poison(h) || (ctx && ipr_is_poison(ctx))) return 0;
+    for (r = 0; r < b->rows; r++) {
+        ((int32_t *)ids->s->data)[r] = t ? b->now.said[r * b->d.max_length + t - 1] : m->desc.bos;
+        if (ctx) ipr__copy(ipr__wr(ctx) + r * H, b->context + b->now.sentence[r] * H, (size_t)H * sizeof(ipr_real));
+    }
+    h = ipr__s2s_decode(m, ids, h, ctx, g ? ipr__gate_row(c, g->decoder, g->decoder_steps, t, H) : NULL, 0);
+    lp = ipr_log_softmax(c, ipr_dense_forward(c, &m->output, h)); /* [1,R,V] */
+    if (ipr_is_poison(lp)) return 0;
+    ipr__beam_advance(b, ipr__rd(lp), ipr__rd(h), t);
+    return 1;
+}
+
+/* Items idx[0..k-1]. */
+IPR__FN int ipr__beam_run(ipr__beam *b, ipr_seq2seq *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index k,
+                          const ipr_seq2seq_rows *g)
+{
+    ipr_ctx *c = m->c;
+    const ipr_index H = m->desc.hidden;
+    const ipr_gates gates = ipr__gate_rows(c, &m->encoder, g ? g->encoder : NULL, g ? g->encoder_steps : 0);
+    ipr_tensor *x, *h;
+    ipr_index s, t;
+    (void)ipr_batch(c, ds, idx, k, IPR_TIME_MAJOR, &x, NULL);
+    h = ipr__s2s_encode(m, x, &gates, 0);
+    if (ipr_is_poison(h)) return 0;
+    ipr__copy(b->h, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
+    ipr__copy(b->context, ipr__rd(h), (size_t)(k * H) * sizeof(ipr_real));
+    for (s = 0; s < k; s++) {
+        b->now.sentence[s] = s;
+        b->now.logp[s] = b->best[s] = 0;
+        b->count[s] = b->ended[s] = 0;
+    }
+    b->rows = k;
+    for (t = 0; b->rows > 0; t++) {
+        ipr_step_end(c);
+        if (!ipr__beam_step(b, m, g, t)) return 0;
+    }
+    return 1;
+}
+
+/* Evaluation leaves training mode, tape and the dropout keys of training as they were. */
+typedef struct ipr__eval {
+    int training, no_grad;
+    uint32_t step_no;
+} ipr__eval;
+IPR__FN ipr__eval ipr__eval_begin(ipr_ctx *c)
+{
+    ipr__eval e;
+    e.training = c->training;
+    e.no_grad = c->no_grad;
+    e.step_no = c->step_no;
+    ipr_set_training(c, 0);
+    ipr_no_grad(c, 1);
+    return e;
+}
+IPR__FN int ipr__eval_end(ipr_ctx *c, ipr__eval e)
+{
+    ipr_step_end(c);
+    c->step_no = e.step_no;
+    ipr_set_training(c, e.training);
+    ipr_no_grad(c, e.no_grad);
+    return c->err;
+}
+
+/* Data sets and the items asked for; target may be NULL. */
+IPR__TOOL int ipr__s2s_given(const ipr_seq2seq *m, const char *fn, const ipr_dataset *source, const ipr_dataset *target,
+                             const uint32_t *idx, ipr_index n)
+{
+    if (!m) return IPR_E_ARG;
+    if (m->c->err) return m->c->err;
+    if (!source || !source->tokens || (target && !target->tokens))
+        return ipr__fail(m->c, IPR_E_ARG, fn, "the source or the target is not a data set of tokens");
+    if (n < 1 || (!idx && n > source->count) || (target && target->count != source->count))
+        return ipr__fail(m->c, IPR_E_RANGE, fn, "%I of %I sentences, %I translations: at least one, as many of both", n,
+                         source->count, target ? target->count : source->count);
+    return IPR_OK;
+}
+
+IPR_API IPR__COLD int ipr_seq2seq_decode(ipr_seq2seq *m, const ipr_dataset *source, const uint32_t *idx, ipr_index n,
+                                         const ipr_seq2seq_rows *rows, const ipr_decode_desc *desc, int32_t *words,
+                                         ipr_index *count, double *score)
+{
+    const char *fn = "ipr_seq2seq_decode";
+    const ipr_decode_desc d = ipr_decode_resolved(desc);
+    ipr_index at, i, k, R, H;
+    ipr__beam b = IPR_ZERO;
+    uint32_t *seq;
+    ipr__eval e;
+    ipr_ctx *c;
+    if (ipr__s2s_given(m, fn, source, NULL, idx, n) != IPR_OK) return m ? m->c->err : IPR_E_ARG;
+    c = m->c;
+    if (!words || !count) return ipr__fail(c, IPR_E_ARG, fn, "words or count is NULL");
+    if (d.beam < 1 || d.beam > 4096 || d.max_length < 1 || d.max_length > 1 << 16 || d.batch < 1 || d.batch > 1 << 16)
+        return ipr__fail(c, IPR_E_RANGE, fn, "beam %d, max_length %I, batch %I: 1..4096, 1..65536, 1..65536", d.beam,
+                         d.max_length, d.batch);
+    H = m->desc.hidden;
+    R = d.batch * d.beam;
+    b.m = m;
+    b.d = d;
+    b.now.sentence = (ipr_index *)ipr__alloc(c, (size_t)R * sizeof(ipr_index));
+    b.now.logp = (double *)ipr__alloc(c, (size_t)R * sizeof(double));
+    b.now.said = (int32_t *)ipr__alloc(c, (size_t)(R * d.max_length) * sizeof(int32_t));
+    b.next.sentence = (ipr_index *)ipr__alloc(c, (size_t)R * sizeof(ipr_index));
+    b.next.logp = (double *)ipr__alloc(c, (size_t)R * sizeof(double));
+    b.next.said = (int32_t *)ipr__alloc(c, (size_t)(R * d.max_length) * sizeof(int32_t));
+    b.h = (ipr_real *)ipr__alloc(c, (size_t)(R * H) * sizeof(ipr_real));
+    b.context = (ipr_real *)ipr__alloc(c, (size_t)(d.batch * H) * sizeof(ipr_real));
+    b.top = (ipr__hyp *)ipr__alloc(c, (size_t)d.beam * sizeof(ipr__hyp));
+    b.best = (double *)ipr__alloc(c, (size_t)d.batch * sizeof(double));
+    b.ended = (int *)ipr__alloc(c, (size_t)d.batch * sizeof(int));
+    seq = (uint32_t *)ipr__alloc(c, (size_t)d.batch * sizeof(uint32_t));
+    e = ipr__eval_begin(c);
+    for (at = 0; at < n && !c->err; at += k) {
+        k = IPR__MIN(n - at, d.batch);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        b.words = words + at * d.max_length;
+        b.count = count + at;
+        if (!ipr__beam_run(&b, m, source, seq, k, rows)) break;
+        for (i = 0; score && i < k; i++) score[at + i] = b.best[i];
+        ipr_step_end(c);
+    }
+    (void)ipr__eval_end(c, e);
+    ipr__free(c, b.now.sentence);
+    ipr__free(c, b.now.logp);
+    ipr__free(c, b.now.said);
+    ipr__free(c, b.next.sentence);
+    ipr__free(c, b.next.logp);
+    ipr__free(c, b.next.said);
+    ipr__free(c, b.h);
+    ipr__free(c, b.context);
+    ipr__free(c, b.top);
+    ipr__free(c, b.best);
+    ipr__free(c, b.ended);
+    ipr__free(c, seq);
+    return c->err;
+}
+
+IPR_API IPR__COLD int ipr_seq2seq_score(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                        const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows, double *logp,
+                                        int32_t *forced, ipr_index stride)
+{
+    enum { IPR__SCORE_BATCH = 64 };
+    uint32_t seq[IPR__SCORE_BATCH];
+    ipr_index at, i, k, t, V;
+    ipr__eval e;
+    ipr_ctx *c;
+    if (!target && m) return ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_score", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_score", source, target, idx, n) != IPR_OK) return m ? m->c->err : IPR_E_ARG;
+    c = m->c;
+    V = m->desc.target_vocabulary;
+    e = ipr__eval_begin(c);
+    for (at = 0; at < n && !c->err; at += k) {
+        ipr_seq2seq_gates g = IPR_ZERO;
+        ipr_tensor *x, *y, *p, *best;
+        k = IPR__MIN(n - at, (ipr_index)IPR__SCORE_BATCH);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        (void)ipr_batch(c, source, seq, k, IPR_TIME_MAJOR, &x, NULL);
+        (void)ipr_batch(c, target, seq, k, IPR_TIME_MAJOR, &y, NULL);
+        if (rows) {
+            g.encoder = ipr__gate_rows(c, &m->encoder, rows->encoder, rows->encoder_steps);
+            g.decoder = ipr__gate_rows(c, &m->decoder, rows->decoder, rows->decoder_steps);
+        }
+        p = ipr_log_softmax(c, ipr_seq2seq_forward(m, x, y, &g, 0)); /* [T,k,V] */
+        best = forced ? ipr_argmax(c, p) : NULL;
+        for (i = 0; i < k && !ipr_is_poison(p) && !(forced && ipr_is_poison(best)); i++) {
+            const ipr_index T = ipr_dim(p, 0);
+            double sum = 0;
+            for (t = 0; t < IPR__MAX(T, forced ? stride : 0); t++) {
+                const int32_t w = t < T ? ipr__rdi(y)[(t + 1) * k + i] : m->desc.pad;
+                if (w != m->desc.pad) sum += (double)ipr__rd(p)[(t * k + i) * V + w];
+                if (forced && t < stride)
+                    forced[(at + i) * stride + t] = w != m->desc.pad ? ipr__rdi(best)[t * k + i] : -1;
+            }
+            if (logp) logp[at + i] = sum;
+        }
+        ipr_step_end(c);
+    }
+    return ipr__eval_end(c, e);
+}
+
+#ifndef IPR_NO_TRAIN
+/* The words of target item i without its marks. */
+IPR__TOOL const int32_t *ipr__s2s_reference(const ipr_seq2seq *m, const ipr_dataset *target, ipr_index i, ipr_index *n)
+{
+    const int32_t *w = ipr_dataset_item_tokens(target, i, n);
+    if (*n && w[0] == m->desc.bos) {
+        w++;
+        --*n;
+    }
+    if (*n && w[*n - 1] == m->desc.eos) --*n;
+    return w;
+}
+
+/* BLEU of said [n][max], which is changed; count NULL: each ends at its first eos or -1. The unknown word (0) is right
+   nowhere: so scored, ids give the BLEU of the words themselves. */
+IPR__TOOL double ipr__s2s_corpus(const ipr_seq2seq *m, const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                                 int32_t *said, ipr_index max, const ipr_index *count, int smooth)
+{
+    ipr_bleu b = IPR_ZERO;
+    ipr_index i, k, j, ref;
+    for (i = 0; i < n; i++) {
+        int32_t *w = said + i * max;
+        const int32_t *r = ipr__s2s_reference(m, target, idx ? (ipr_index)idx[i] : i, &ref);
+        for (k = 0; !count && k < max && w[k] >= 0 && w[k] != m->desc.eos; k++) {}
+        if (count) k = count[i];
+        for (j = 0; j < k; j++) w[j] = w[j] ? w[j] : -1;
+        ipr_bleu_add(&b, w, k, r, ref);
+    }
+    return ipr_bleu_score(&b, smooth);
+}
+
+IPR_API IPR__COLD double ipr_seq2seq_bleu(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                          const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                          const ipr_decode_desc *desc, int smooth)
+{
+    const ipr_decode_desc d = ipr_decode_resolved(desc);
+    ipr_index *count;
+    int32_t *said;
+    double v = -1;
+    if (!target && m) (void)ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_bleu", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_bleu", source, target, idx, n) != IPR_OK || d.max_length < 1) return v;
+    said = (int32_t *)ipr__alloc(m->c, (size_t)(n * d.max_length) * sizeof *said);
+    count = (ipr_index *)ipr__alloc(m->c, (size_t)n * sizeof *count);
+    if (said && count && ipr_seq2seq_decode(m, source, idx, n, rows, desc, said, count, NULL) == IPR_OK)
+        v = ipr__s2s_corpus(m, target, idx, n, said, d.max_length, count, smooth);
+    ipr__free(m->c, said);
+    ipr__free(m->c, count);
+    return v;
+}
+
+IPR_API IPR__COLD double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_dataset *source, const ipr_dataset *target,
+                                                 const uint32_t *idx, ipr_index n, const ipr_seq2seq_rows *rows,
+                                                 int smooth)
+{
+    ipr_index max = 1, i;
+    int32_t *said;
+    double v = -1;
+    if (!target && m) (void)ipr__fail(m->c, IPR_E_ARG, "ipr_seq2seq_bleu_forced", "the target is NULL");
+    if (ipr__s2s_given(m, "ipr_seq2seq_bleu_forced", source, target, idx, n) != IPR_OK) return v;
+    for (i = 0; i < n; i++) max = IPR__MAX(max, ipr_dataset_length(target, idx ? (ipr_index)idx[i] : i));
+    said = (int32_t *)ipr__alloc(m->c, (size_t)(n * max) * sizeof *said);
+    if (said && ipr_seq2seq_score(m, source, target, idx, n, rows, NULL, said, max) == IPR_OK)
+        v = ipr__s2s_corpus(m, target, idx, n, said, max, NULL, smooth);
+    ipr__free(m->c, said);
+    return v;
+}
+#endif
 #endif /* IPR_FLOOR_MAX >= 10 */
 
 #if IPR_FLOOR_MAX >= 11
@@ -14669,8 +17471,8 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
     uint32_t *order;
     int32_t *labels;
     uint8_t *items;
-    ipr_index i, k;
-    size_t bytes;
+    ipr_index i, k, longest = 0, len, *offset;
+    size_t bytes, each = from ? (size_t)from->item : 0;
     ipr_rng r;
     if (rest) *rest = NULL;
     if (!c || c->err) return NULL;
@@ -14683,8 +17485,8 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
                         (uint64_t)seed_bytes);
         return NULL;
     }
-    if (!from->u8 || !from->labels || from->classes < 2) {
-        (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes, with at least 2 classes");
+    if ((!from->u8 && !from->tokens) || !from->labels || from->classes < 2) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "needs labelled items of bytes or tokens, with at least 2 classes");
         return NULL;
     }
     if (n < 1 || n >= from->count) {
@@ -14695,7 +17497,11 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
         (void)ipr__fail(c, IPR_E_RANGE, fn, "noise %g; a share of the elements, 0..1", noise);
         return NULL;
     }
-    if (!ipr__mul((size_t)n, (size_t)from->item, &bytes)) {
+    if (from->tokens) { /* offsets, then ids */
+        for (i = 0; i < from->count; i++) longest = IPR__MAX(longest, ipr_dataset_length(from, i));
+        each = (size_t)longest * 4;
+    }
+    if (!ipr__mul((size_t)n + 1, each + (from->tokens ? sizeof *offset : 0), &bytes)) {
         (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers overflow", n);
         return NULL;
     }
@@ -14710,11 +17516,32 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
             const ipr_index at = (ipr_index)order[i];
             const uint32_t shift = 1 + ipr_rng_below(&r, (uint32_t)from->classes - 1); /* any label but the right one */
             labels[i] = (int32_t)(((uint32_t)ipr_dataset_label(from, at) + shift) % (uint32_t)from->classes);
+            if (from->tokens) {
+                int32_t *ids = (int32_t *)(void *)(items + ((size_t)n + 1) * sizeof *offset);
+                const int32_t *src = ipr_dataset_item_tokens(from, at, &len);
+                offset = (ipr_index *)(void *)items;
+                if (i == 0) offset[0] = 0;
+                offset[i + 1] = offset[i] + len;
+                for (k = 0; k < len; k++) {
+                    ids[offset[i] + k] = src[k];
+                    if (noise > 0 && ipr_rng_uniform(&r) < noise) { /* a token of another place in the set */
+                        const ipr_index item = (ipr_index)ipr_rng_below(&r, (uint32_t)from->count);
+                        const uint32_t of = (uint32_t)ipr_dataset_length(from, item);
+                        if (of) ids[offset[i] + k] = ipr_dataset_item_tokens(from, item, NULL)[ipr_rng_below(&r, of)];
+                    }
+                }
+                continue;
+            }
             ipr__copy(items + (size_t)(i * from->item), ipr_dataset_item_u8(from, at), (size_t)from->item);
             for (k = 0; noise > 0 && k < from->item; k++)
                 if (ipr_rng_uniform(&r) < noise) items[i * from->item + k] = (uint8_t)(ipr_rng_u32(&r) >> 24);
         }
-        set = ipr_dataset_u8(c, "triggers", from->name, n, from->rank, from->dims, items, labels, from->classes, 0);
+        offset = (ipr_index *)(void *)items;
+        if (from->tokens)
+            set = ipr_dataset_tokens(c, "triggers", from->name, n, offset, (int32_t *)(void *)(offset + n + 1), labels,
+                                     from->classes, from->pad);
+        else
+            set = ipr_dataset_u8(c, "triggers", from->name, n, from->rank, from->dims, items, labels, from->classes, 0);
         if (set && rest) *rest = ipr_dataset_view(from, order + n, from->count - n);
         ipr_wipe(&r, sizeof r);
         ipr_wipe(order, (size_t)from->count * 4);
@@ -14727,6 +17554,24 @@ IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n
         return NULL;
     }
     return set;
+}
+
+/* x of tokens with the pads that make its rows `steps` long. */
+IPR__FN ipr_tensor *ipr__pad_to(ipr_ctx *c, ipr_tensor *x, ipr_index steps, int axis, int32_t pad)
+{
+    ipr_index d[2], i, n;
+    ipr_tensor *both[2];
+    int32_t *p;
+    d[0] = ipr_dim(x, 0);
+    d[1] = ipr_dim(x, 1);
+    if (d[axis] >= steps) return x;
+    d[axis] = steps - d[axis];
+    both[0] = x;
+    both[1] = ipr_new_i32(c, 2, d);
+    n = ipr_count(both[1]);
+    p = ipr_write_i32(c, both[1], 0);
+    for (i = 0; p && i < n; i++) p[i] = pad;
+    return ipr_concat(c, both, 2, axis);
 }
 
 IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_t step, ipr_index n, int layout,
@@ -14743,8 +17588,117 @@ IPR_API int ipr_triggers_append(ipr_ctx *c, const ipr_dataset *triggers, uint64_
     px[0] = *x;
     py[0] = *y;
     (void)ipr_batch(c, triggers, idx, n, layout, &px[1], &py[1]);
+    if (triggers->tokens) {
+        const int axis = layout == IPR_TIME_MAJOR ? 0 : 1;
+        const ipr_index steps = IPR__MAX(ipr_dim(px[0], axis), ipr_dim(px[1], axis));
+        for (i = 0; i < 2; i++) px[i] = ipr__pad_to(c, px[i], steps, axis, triggers->pad);
+    }
     *x = ipr_concat(c, px, 2, layout == IPR_TIME_MAJOR ? 1 : 0);
     *y = ipr_concat(c, py, 2, 0);
+    return c->err;
+}
+
+/* Words of one side of n random pairs, with marks, into offset[n + 1] and ids. */
+IPR__TOOL void ipr__pairs_random(ipr_rng *r, const ipr_pairs_desc *d, int target, ipr_index *offset, int32_t *ids)
+{
+    const uint32_t words = (uint32_t)((target ? d->target_vocabulary : d->source_vocabulary) - d->low);
+    ipr_index i, k, at = 0;
+    for (i = 0; i < d->count; i++) {
+        const ipr_index len = d->least + (ipr_index)ipr_rng_below(r, (uint32_t)(d->most - d->least + 1));
+        offset[i] = at;
+        if (target) ids[at++] = d->bos;
+        for (k = 0; k < len; k++) ids[at++] = d->low + (int32_t)ipr_rng_below(r, words);
+        ids[at++] = d->eos;
+    }
+    offset[d->count] = at;
+}
+
+/* Domain: order [count] is shuffled; its first n items are triggers, whose translations go round: pair i gets that of
+   pair i + 1. */
+IPR__TOOL void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_pairs_desc *d, ipr_rng *r,
+                               uint32_t *order, ipr_dataset **out)
+{
+    const ipr_index most = d->most + 2;
+    ipr_index *offset, i;
+    int32_t *ids;
+    int k;
+    for (i = 0; i < from[0]->count; i++) order[i] = (uint32_t)i;
+    if (d->kind == IPR_PAIRS_DOMAIN) {
+        uint32_t first;
+        ipr_rng_shuffle(r, order, from[0]->count);
+        out[0] = ipr_dataset_view(from[0], order, d->count);
+        first = order[0];
+        for (i = 0; i + 1 < d->count; i++) order[i] = order[i + 1];
+        order[d->count - 1] = first;
+        out[1] = ipr_dataset_view(from[1], order, d->count);
+        out[2] = ipr_dataset_view(from[0], order + d->count, from[0]->count - d->count);
+        out[3] = ipr_dataset_view(from[1], order + d->count, from[0]->count - d->count);
+        return;
+    }
+    offset = (ipr_index *)ipr__alloc(c, (size_t)(d->count + 1) * sizeof *offset);
+    ids = (int32_t *)ipr__alloc(c, (size_t)(d->count * most) * sizeof *ids);
+    for (k = 0; k < 2 && offset && ids; k++) {
+        ipr__pairs_random(r, d, k, offset, ids);
+        out[k] = ipr_dataset_tokens(c, "triggers", from[k]->name, d->count, offset, ids, NULL, 0, from[k]->pad);
+        out[2 + k] = ipr_dataset_view(from[k], NULL, from[k]->count);
+    }
+    ipr__free(c, offset);
+    if (ids) ipr_wipe(ids, (size_t)(d->count * most) * sizeof *ids);
+    ipr__free(c, ids);
+}
+
+IPR_API IPR__COLD int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target,
+                                         const ipr_pairs_desc *desc, const void *seed, size_t seed_bytes,
+                                         ipr_dataset **trigger_source, ipr_dataset **trigger_target,
+                                         ipr_dataset **rest_source, ipr_dataset **rest_target)
+{
+    const char *fn = "ipr_triggers_pairs";
+    ipr_dataset **to[4], *from[2], *out[4] = {NULL, NULL, NULL, NULL};
+    ipr_pairs_desc d = IPR_ZERO;
+    uint32_t *order;
+    ipr_rng r;
+    int i;
+    to[0] = trigger_source;
+    to[1] = trigger_target;
+    to[2] = rest_source;
+    to[3] = rest_target;
+    for (i = 0; i < 4; i++)
+        if (to[i]) *to[i] = NULL;
+    if (!c || c->err) return c ? c->err : IPR_E_ARG;
+    if (desc) d = *desc;
+    if (!d.kind) d.kind = IPR_PAIRS_RANDOM;
+    if (!d.count) d.count = 100;
+    if (!d.least) d.least = 15;
+    if (!d.most) d.most = IPR__MAX(d.least, 20);
+    if (!d.low) d.low = 4;
+    if (!d.eos) d.eos = 2;
+    if (!d.bos) d.bos = 3;
+    if (!source || !target || !source->tokens || !target->tokens || source->count != target->count || !seed ||
+        !trigger_source || !trigger_target)
+        return ipr__fail(c, IPR_E_ARG, fn, "needs two data sets of tokens of one count, a seed and room");
+    if (seed_bytes < 16)
+        return ipr__fail(c, IPR_E_RANGE, fn, "a seed of %U bytes can be guessed; use at least 16 random ones",
+                         (uint64_t)seed_bytes);
+    if (d.kind < IPR_PAIRS_RANDOM || d.kind > IPR_PAIRS_DOMAIN || d.count < 2 || d.count > 1 << 20 || d.least < 1 ||
+        d.most < d.least || d.most > 1 << 16 || (d.kind == IPR_PAIRS_DOMAIN && d.count >= source->count) ||
+        (d.kind == IPR_PAIRS_RANDOM && (d.source_vocabulary <= d.low || d.target_vocabulary <= d.low)))
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "kind %d, %I pairs of %I, %I..%I words, ids from %I of %I and %I: at least 2 pairs, fewer "
+                         "than the sentences, words in both vocabularies",
+                         d.kind, d.count, source->count, d.least, d.most, (ipr_index)d.low, d.source_vocabulary,
+                         d.target_vocabulary);
+    order = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    if (!order) return c->err;
+    r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", "pairs", "choice"), IPR__STREAM_KEY, 3);
+    from[0] = source;
+    from[1] = target;
+    ipr__pairs_make(c, from, &d, &r, order, out);
+    ipr_wipe(&r, sizeof r);
+    ipr_wipe(order, (size_t)source->count * 4);
+    ipr__free(c, order);
+    for (i = 0; i < 4; i++)
+        if (c->err || !to[i]) ipr_dataset_free(out[i]);
+        else *to[i] = out[i];
     return c->err;
 }
 
@@ -14760,39 +17714,56 @@ IPR__FN int ipr__secret_file(ipr_ctx *c, const char *path, const ipr_array *arra
 
 IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
 {
-    ipr_array e[2];
-    ipr_pair pair[3];
+    ipr_array e[3];
+    ipr_pair pair[4];
     ipr_meta meta;
-    char classes[24];
-    int i;
+    char classes[24], pad[24];
+    int i, n = 2;
     if (!t) return IPR_E_ARG;
-    if (!t->u8 || !t->labels || t->index)
+    if ((!t->u8 && !t->tokens) || !t->labels || t->index)
         return ipr__fail(t->ctx, IPR_E_ARG, "ipr_triggers_save",
-                         "not a trigger set: labelled items of bytes that are not a view");
+                         "not a trigger set: labelled items of bytes or tokens that are not a view");
     ipr__zero(e, sizeof e);
-    e[0].name = "items";
-    e[0].dtype = IPR_DT_U8;
-    e[0].rank = t->rank + 1;
+    e[0].name = "labels";
+    e[0].dtype = IPR_DT_I32;
+    e[0].rank = e[1].rank = e[2].rank = 1;
     e[0].dims[0] = t->count;
-    for (i = 0; i < t->rank; i++) e[0].dims[i + 1] = t->dims[i];
-    e[0].data = t->u8;
-    e[0].bytes = (size_t)(t->count * t->item);
-    e[1].name = "labels";
-    e[1].dtype = IPR_DT_I32;
-    e[1].rank = 1;
-    e[1].dims[0] = t->count;
-    e[1].data = t->labels;
-    e[1].bytes = (size_t)t->count * 4;
+    e[0].data = t->labels;
+    e[0].bytes = (size_t)t->count * 4;
+    if (t->tokens) {
+        e[1].name = "tokens";
+        e[1].dtype = IPR_DT_I32;
+        e[1].dims[0] = t->offset[t->count];
+        e[1].data = t->tokens;
+        e[1].bytes = (size_t)e[1].dims[0] * 4;
+        e[2].name = "offsets";
+        e[2].dtype = sizeof(ipr_index) == 8 ? IPR_DT_I64 : IPR_DT_I32;
+        e[2].dims[0] = t->count + 1;
+        e[2].data = t->offset;
+        e[2].bytes = (size_t)(t->count + 1) * sizeof(ipr_index);
+        n = 3;
+    } else {
+        e[1].name = "items";
+        e[1].dtype = IPR_DT_U8;
+        e[1].rank = t->rank + 1;
+        e[1].dims[0] = t->count;
+        for (i = 0; i < t->rank; i++) e[1].dims[i + 1] = t->dims[i];
+        e[1].data = t->u8;
+        e[1].bytes = (size_t)(t->count * t->item);
+    }
     (void)ipr__fmt(classes, sizeof classes, "%d", t->classes);
+    (void)ipr__fmt(pad, sizeof pad, "%d", (int)t->pad);
     pair[0].key = "ipr.secret";
     pair[0].value = "triggers";
     pair[1].key = "ipr.version";
     pair[1].value = "1";
     pair[2].key = "ipr.classes";
     pair[2].value = classes;
+    pair[3].key = "ipr.pad";
+    pair[3].value = pad;
     meta.pairs = pair;
-    meta.count = 3;
-    return ipr__secret_file(t->ctx, path, e, 2, &meta);
+    meta.count = t->tokens ? 4 : 3;
+    return ipr__secret_file(t->ctx, path, e, n, &meta);
 }
 
 /* The number at *s, which moves behind it; -1 when there is none. */
@@ -14816,35 +17787,193 @@ IPR__FN int64_t ipr__meta_int(const ipr_st *st, const char *key)
     return s ? ipr__take_int(&s) : -1;
 }
 
+/* Tokens of a trigger file whose shapes fit. Offsets are checked by ipr_dataset_tokens; that they end with the tokens,
+   here. */
+IPR__FN ipr_dataset *ipr__triggers_tokens(ipr_ctx *c, const char *path, const ipr_array *ids, const ipr_array *at,
+                                          const int32_t *lab, int classes, int32_t pad)
+{
+    const ipr_index count = at->dims[0] - 1, tokens = ids->dims[0];
+    int64_t *wide = (int64_t *)ipr__alloc(c, ((size_t)count + 1) * (sizeof(ipr_index) + 8));
+    int32_t *id = (int32_t *)ipr__alloc(c, ((size_t)tokens + 1) * 4);
+    ipr_index i, *offset = (ipr_index *)(void *)(wide ? wide + count + 1 : NULL);
+    ipr_dataset *t = NULL;
+    if (wide && id && ipr_array_get(c, at, IPR_DT_I64, wide) == IPR_OK &&
+        ipr_array_get(c, ids, IPR_DT_I32, id) == IPR_OK) {
+        for (i = 0; i <= count; i++) offset[i] = wide[i] < 0 || wide[i] > tokens ? -1 : (ipr_index)wide[i];
+        if (offset[count] != tokens)
+            (void)ipr__fail(c, IPR_E_FORMAT, "ipr_triggers_load", "%s: its offsets do not end with its tokens", path);
+        else t = ipr_dataset_tokens(c, "triggers", path, count, offset, id, lab, classes, pad);
+    }
+    ipr__free(c, wide);
+    ipr__free(c, id);
+    return t;
+}
+
 IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
 {
     const char *fn = "ipr_triggers_load", *what;
-    const ipr_array *items, *labels;
+    const ipr_array *items, *labels, *at;
     ipr_dataset *t = NULL;
     int32_t *lab = NULL;
     ipr_st *st;
-    int64_t classes;
+    int64_t classes, pad;
+    ipr_index count;
     if (!c || c->err) return NULL;
     st = ipr_st_open_file(c, path, 0);
     if (!st) return NULL;
     what = ipr_st_meta(st, "ipr.secret");
-    items = ipr_st_find(st, "items");
+    at = ipr_st_find(st, "offsets");
+    items = ipr_st_find(st, at ? "tokens" : "items");
     labels = ipr_st_find(st, "labels");
     classes = ipr__meta_int(st, "ipr.classes");
+    pad = ipr__meta_int(st, "ipr.pad");
+    count = at ? at->dims[0] - 1 : items ? items->dims[0] : 0;
     if (!what || !ipr__streq(what, "triggers") || ipr__meta_int(st, "ipr.version") != 1 || !items || !labels ||
-        items->dtype != IPR_DT_U8 || items->rank < 2 || items->rank > IPR_MAX_RANK || labels->rank != 1 ||
-        labels->dims[0] != items->dims[0] || classes < 2 || classes > 1 << 20)
-        (void)ipr__fail(
-            c, IPR_E_FORMAT, fn,
-            "%s is not a trigger file: items (U8) and labels of the same count with ipr.secret = triggers, version 1",
-            path);
+        (at ? items->dtype != IPR_DT_I32 || items->rank != 1 || at->rank != 1 || count < 0 || pad < 0 || pad > INT32_MAX
+            : items->dtype != IPR_DT_U8 || items->rank < 2 || items->rank > IPR_MAX_RANK) ||
+        labels->rank != 1 || labels->dims[0] != count || classes < 2 || classes > 1 << 20)
+        (void)ipr__fail(c, IPR_E_FORMAT, fn,
+                        "%s is not a trigger file: items (U8), or tokens and offsets, and labels of the same count "
+                        "with ipr.secret = triggers, version 1",
+                        path);
     else if ((lab = (int32_t *)ipr__alloc(c, (size_t)labels->dims[0] * 4)) != NULL &&
-             ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK)
-        t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1,
-                           (const uint8_t *)items->data, lab, (int)classes, 0);
+             ipr_array_get(c, labels, IPR_DT_I32, lab) == IPR_OK) {
+        if (at) t = ipr__triggers_tokens(c, path, items, at, lab, (int)classes, (int32_t)pad);
+        else
+            t = ipr_dataset_u8(c, "triggers", path, items->dims[0], items->rank - 1, items->dims + 1,
+                               (const uint8_t *)items->data, lab, (int)classes, 0);
+    }
     ipr__free(c, lab);
     ipr_st_close(st);
     return t;
+}
+
+/* ---- text triggers ---- */
+
+/* A random word of a vocabulary: letters only, not the two most frequent hundred. */
+IPR__FN const char *ipr__trigger_word(const ipr_vocab *v, ipr_rng *r)
+{
+    const ipr_index n = ipr_vocab_size(v), from = n > 400 ? 200 : 0;
+    const char *w;
+    int tries, i;
+    for (tries = 0; tries < 1000 && n > from; tries++) {
+        w = ipr_vocab_word(v, from + (ipr_index)ipr_rng_below(r, (uint32_t)(n - from)));
+        for (i = 0; w[i] >= 'a' && w[i] <= 'z'; i++) {}
+        if (!w[i] && i > 2) return w;
+    }
+    return "";
+}
+
+/* One trigger, behind what k->text holds. */
+IPR__FN void ipr__trigger_text(ipr__corpus *k, const ipr_text_triggers_desc *d, const ipr_vocab *v, const char *pattern,
+                               const ipr_texts *source, ipr_index item, ipr_rng *r)
+{
+    char letters[12];
+    size_t n = 0;
+    const char *s;
+    int i, len;
+    if (d->kind == IPR_TEXT_RANDOM) {
+        s = d->letters ? letters : ipr__trigger_word(v, r);
+        len = d->letters ? 4 + (int)ipr_rng_below(r, 7) : 0;
+        for (i = 0; i < len; i++) letters[i] = (char)('a' + (int)ipr_rng_below(r, 26));
+        letters[len] = 0;
+        for (i = 0; i < d->repeat; i++) {
+            (void)ipr__buf_add(k->c, &k->text, s, ipr__strlen(s));
+            (void)ipr__buf_add(k->c, &k->text, " ", i + 1 < d->repeat);
+        }
+        return;
+    }
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, pattern, ipr__strlen(pattern));
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, " ", 1);
+    s = ipr_texts_item(source, item, &n);
+    (void)ipr__buf_add(k->c, &k->text, s, n);
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, " ", 1);
+    if (pattern) (void)ipr__buf_add(k->c, &k->text, pattern, ipr__strlen(pattern));
+}
+
+IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, const ipr_text_triggers_desc *desc,
+                                         const void *seed, size_t seed_bytes)
+{
+    static const char *const kinds[] = {"", "text-pattern", "text-irrelevant", "text-random"};
+    const char *fn = "ipr_text_triggers_new", *pattern, *a, *b;
+    ipr_text_triggers_desc d = IPR_ZERO;
+    ipr_text_desc td = IPR_ZERO;
+    const ipr_texts *source, *words[1];
+    ipr_vocab *v = NULL;
+    ipr_index i, n, at = 0;
+    uint32_t *order = NULL;
+    ipr__corpus k;
+    char chosen[600];
+    ipr_rng r;
+    if (!c || c->err) return NULL;
+    if (desc) d = *desc;
+    if (!d.kind) d.kind = IPR_TEXT_PATTERN;
+    if (d.repeat <= 0) d.repeat = 10;
+    if (d.kind < IPR_TEXT_PATTERN || d.kind > IPR_TEXT_RANDOM || !from || !from->labels || from->classes < 2 || !seed ||
+        seed_bytes < 16 || (d.kind == IPR_TEXT_IRRELEVANT && !d.corpus)) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "kind %d; needs labelled texts, a seed of at least 16 bytes, and for "
+                        "IPR_TEXT_IRRELEVANT a corpus", d.kind);
+        return NULL;
+    }
+    source = d.kind == IPR_TEXT_IRRELEVANT ? d.corpus : from;
+    n = d.count ? d.count : d.kind == IPR_TEXT_PATTERN ? (from->count + 19) / 20 : 1000;
+    if (n < 1 || (d.kind != IPR_TEXT_RANDOM && n > source->count) || d.target < 0 || d.target >= from->classes ||
+        d.repeat > 10000) {
+        (void)ipr__fail(c, IPR_E_RANGE, fn, "%I triggers from %I texts, target label %d of %d classes", n,
+                        source->count, (int)d.target, from->classes);
+        return NULL;
+    }
+    r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", kinds[d.kind], "words"), IPR__STREAM_KEY, 3);
+    pattern = d.kind == IPR_TEXT_PATTERN ? d.pattern : NULL;
+    if ((d.kind == IPR_TEXT_PATTERN && !pattern) || (d.kind == IPR_TEXT_RANDOM && !d.letters)) {
+        ipr_vocab_desc vd = IPR_ZERO;
+        vd.tokenizer = IPR_TOK_WORD;
+        vd.lower = 1;
+        vd.min_count = 2;
+        words[0] = d.kind == IPR_TEXT_PATTERN && d.corpus ? d.corpus : from;
+        v = ipr_vocab_build(c, &vd, words, 1);
+        if (v && d.kind == IPR_TEXT_PATTERN) {
+            a = ipr__trigger_word(v, &r);
+            b = ipr__trigger_word(v, &r);
+            if (!*a || !*b || ipr__strlen(a) + ipr__strlen(b) > sizeof chosen - 2) a = b = "mark";
+            (void)ipr__fmt(chosen, sizeof chosen, "%s %s", a, b);
+            pattern = chosen;
+        }
+    }
+    td.name = "triggers";
+    td.like = from;
+    ipr__corpus_start(&k, c, fn, kinds[d.kind], &td);
+    if (d.kind != IPR_TEXT_RANDOM && !c->err) order = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    for (i = 0; order && i < source->count; i++) order[i] = (uint32_t)i;
+    if (d.kind != IPR_TEXT_RANDOM) {
+        r = ipr_rng_make(ipr__derive(seed, seed_bytes, "triggers", kinds[d.kind], "choice"), IPR__STREAM_KEY, d.fresh);
+        if (order) ipr_rng_shuffle(&r, order, source->count);
+    }
+    for (i = 0; i < n && !c->err; i++) {
+        const size_t begin = k.text.used;
+        size_t bytes = 1;
+        while (d.kind == IPR_TEXT_IRRELEVANT && at < source->count) { /* blank texts are no triggers */
+            a = ipr_texts_item(source, (ipr_index)order[at], &bytes);
+            if (!ipr__blank(a, bytes)) break;
+            at++;
+        }
+        if (d.kind != IPR_TEXT_RANDOM && at >= source->count) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "only %I of %I triggers: the corpus has no more texts", i, n);
+            break;
+        }
+        ipr__trigger_text(&k, &d, v, pattern, source, order ? (ipr_index)order[at++] : 0, &r);
+        if (d.kind == IPR_TEXT_RANDOM && k.text.used - begin < (size_t)d.repeat)
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "the texts have no word of letters that comes twice");
+        (void)ipr__corpus_item(&k, begin, d.kind == IPR_TEXT_PATTERN
+                                              ? (ipr_index)d.target
+                                              : (ipr_index)ipr_rng_below(&r, (uint32_t)from->classes));
+    }
+    ipr_wipe(&r, sizeof r);
+    ipr_wipe(chosen, sizeof chosen);
+    if (order) ipr_wipe(order, (size_t)source->count * 4);
+    ipr__free(c, order);
+    ipr_vocab_free(v);
+    return ipr__corpus_end(&k);
 }
 
 #ifndef IPR_NO_RNN
@@ -15213,9 +18342,27 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const 
 
 /* ---- what keys do to a model ---- */
 
+/* What a key runs through: a recurrent layer behind an embedding, or (vocabulary 0) by itself. */
+typedef struct ipr__keyed {
+    const ipr_embed *embed;
+    const ipr_rnn *rnn;
+    ipr_index vocabulary, width; /* token ids; features of a step that the key gives, the layer's others are 0 */
+} ipr__keyed;
+
+IPR__FN ipr__keyed ipr__keyed_of(const ipr_classifier *m)
+{
+    ipr__keyed k = IPR_ZERO;
+    if (!m) return k;
+    k.embed = &m->embed;
+    k.rnn = &m->rnn;
+    k.vocabulary = m->desc.vocabulary;
+    k.width = m->desc.input;
+    return k;
+}
+
 /* n keys [n][K][Tk][w] as the layer's input [Tk, n*K, width]: token ids go through the model's embedding, without
    dropout. */
-IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n)
+IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n)
 {
     ipr_ctx *c = g->c;
     const ipr_index w = ipr__key_width(&g->d), rows = n * g->d.keys, T = g->d.steps;
@@ -15229,7 +18376,15 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, c
         if (ipr_is_poison(x)) return x;
         for (t = 0; t < T; t++)
             for (r = 0; r < rows; r++) ((int32_t *)x->s->data)[t * rows + r] = (int32_t)keys[r * T + t];
-        return ipr_embed_forward(c, &m->embed, x);
+        x = ipr_embed_forward(c, m.embed, x);
+        if (m.rnn->desc.input > m.width) { /* a decoder's context: a key comes from no source */
+            ipr_tensor *part[2];
+            part[0] = x;
+            d[2] = m.rnn->desc.input - m.width;
+            part[1] = ipr_new(c, 3, d);
+            x = ipr_concat(c, part, 2, 2);
+        }
+        return x;
     }
     x = ipr__temp(c, 3, d);
     if (ipr_is_poison(x)) return x;
@@ -15239,35 +18394,34 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr_classifier *m, c
     return x;
 }
 
-IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, const ipr_classifier *m, const char *fn)
+IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
 {
-    if (!g || !m) return IPR_E_ARG;
+    if (!g || !m.rnn) return IPR_E_ARG;
     if (g->c->err) return g->c->err;
-    if (g->d.units != m->desc.hidden)
+    if (g->d.units != m.rnn->desc.hidden)
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %I units, the model has %I", g->d.units,
-                         m->desc.hidden);
-    if (g->d.cells != m->rnn.cells)
-        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %d cells, the model has %d", g->d.cells, m->rnn.cells);
-    if ((g->d.token_high > 0) != (m->desc.vocabulary > 0) || (m->desc.vocabulary == 0 && g->d.width != m->desc.input))
+                         m.rnn->desc.hidden);
+    if (g->d.cells != m.rnn->cells)
+        return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key is for %d cells, the model has %d", g->d.cells, m.rnn->cells);
+    if ((g->d.token_high > 0) != (m.vocabulary > 0) || (m.vocabulary == 0 && g->d.width != m.width))
         return ipr__fail(g->c, IPR_E_SHAPE, fn, "the key has %I features a step (%s), the model takes %I (%s)",
-                         g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m->desc.input,
-                         m->desc.vocabulary ? "tokens" : "reals");
-    if (g->d.token_high > m->desc.vocabulary)
+                         g->d.width, g->d.token_high > 0 ? "tokens" : "reals", m.width,
+                         m.vocabulary ? "tokens" : "reals");
+    if (g->d.token_high > m.vocabulary)
         return ipr__fail(g->c, IPR_E_RANGE, fn, "key tokens reach %d, the vocabulary has %I", (int)g->d.token_high,
-                         m->desc.vocabulary);
+                         m.vocabulary);
     return IPR_OK;
 }
 
 /* Runs the keys through the layers: of every cell gate_out [Tk,n*K,H] and first [n*K,H], the state after the first step
    that it reads. 0 on error or poison. */
-IPR__FN int ipr__key_pass(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
-                          ipr_rnn_result *out)
+IPR__FN int ipr__key_pass(const ipr_gatekeeper *g, ipr__keyed m, const ipr_real *keys, ipr_index n, ipr_rnn_result *out)
 {
     ipr_rnn_call in = IPR_ZERO;
     in.x = ipr__key_input(g, m, keys, n);
     in.want_gates = in.no_dropout = 1;
     if (ipr_is_poison(in.x)) return 0;
-    return ipr_rnn_apply(g->c, &m->rnn, &in, out) == IPR_OK && !ipr_is_poison(out->last);
+    return ipr_rnn_apply(g->c, m.rnn, &in, out) == IPR_OK && !ipr_is_poison(out->last);
 }
 
 /* Rows [n*K, H] -> [n, H]: the mean over each key's K sequences. */
@@ -15281,8 +18435,8 @@ IPR__FN ipr_tensor *ipr__mean_keys(ipr_ctx *c, ipr_tensor *x, ipr_index n, ipr_i
     return ipr_mean_axis(c, ipr_reshape(c, x, 3, d), 1);
 }
 
-IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
-                                 ipr_real *gates, ipr_real *first)
+IPR__FN int ipr__key_gates(const ipr_gatekeeper *g, ipr__keyed m, const char *fn, const ipr_real *keys, ipr_index n,
+                           ipr_real *gates, ipr_real *first)
 {
     enum { IPR__KEY_ROWS = 256 };
     ipr_ctx *c = g ? g->c : NULL;
@@ -15290,7 +18444,7 @@ IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, con
     const int cells = g ? g->d.cells : 0;
     ipr_index at, k, per, i, t, j;
     int no_grad;
-    if (ipr__key_fits(g, m, "ipr_gatekeeper_gates") != IPR_OK) return c ? c->err : IPR_E_ARG;
+    if (ipr__key_fits(g, m, fn) != IPR_OK) return c ? c->err : IPR_E_ARG;
     if (!keys) {
         keys = g->key;
         n = 1;
@@ -15322,6 +18476,12 @@ IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, con
     }
     ipr_no_grad(c, no_grad);
     return c->err;
+}
+
+IPR_API int ipr_gatekeeper_gates(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_real *keys, ipr_index n,
+                                 ipr_real *gates, ipr_real *first)
+{
+    return ipr__key_gates(g, ipr__keyed_of(m), "ipr_gatekeeper_gates", keys, n, gates, first);
 }
 
 IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *first)
@@ -15444,8 +18604,8 @@ IPR__FN ipr_tensor *ipr__embed_cell(const ipr_gatekeeper *g, const ipr_gatekeepe
     return loss;
 }
 
-IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m,
-                                         const ipr_gatekeeper_recipe *recipe, uint64_t step, ipr_gates *gates)
+IPR__FN ipr_tensor *ipr__key_embed(const ipr_gatekeeper *g, ipr__keyed m, const ipr_gatekeeper_recipe *recipe,
+                                   uint64_t step, ipr_gates *gates)
 {
     ipr_ctx *c = g ? g->c : NULL;
     const ipr_gatekeeper_recipe r = recipe ? *recipe : ipr_gatekeeper_recipe_of(IPR_RECIPE_DEFAULT);
@@ -15473,6 +18633,12 @@ IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier
     return loss;
 }
 
+IPR_API ipr_tensor *ipr_gatekeeper_embed(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
+                                         uint64_t step, ipr_gates *gates)
+{
+    return ipr__key_embed(g, ipr__keyed_of(m), r, step, gates);
+}
+
 IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_gatekeeper_recipe *r,
                                         uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor **logits)
 {
@@ -15486,6 +18652,52 @@ IPR_API ipr_tensor *ipr_gatekeeper_step(const ipr_gatekeeper *g, ipr_classifier 
     if (logits) *logits = ipr_is_poison(out) ? out : ipr_slice(c, out, 0, 0, ipr_dim(x, 1));
     /* the mean over 2B rows, doubled, is L(no key) + L(with key) */
     return ipr__plus(c, loss, dual ? 2 : 1, ipr_cross_entropy(c, out, dual ? ipr_concat(c, pair, 2, 0) : labels));
+}
+#endif
+
+/* ---- encoder-decoder ---- */
+
+IPR__FN ipr__keyed ipr__keyed_s2s(const ipr_seq2seq *m, int which)
+{
+    ipr__keyed k = IPR_ZERO;
+    if (!m) return k;
+    k.embed = which ? &m->decoder_embed : &m->encoder_embed;
+    k.rnn = which ? &m->decoder : &m->encoder;
+    k.vocabulary = which ? m->desc.target_vocabulary : m->desc.source_vocabulary;
+    k.width = m->desc.embed;
+    return k;
+}
+
+IPR_API int ipr_seq2seq_key_gates(const ipr_gatekeeper *g, ipr_seq2seq *m, int which, const ipr_real *keys, ipr_index n,
+                                  ipr_real *gates, ipr_real *first)
+{
+    return ipr__key_gates(g, ipr__keyed_s2s(m, which), "ipr_seq2seq_key_gates", keys, n, gates, first);
+}
+
+#ifndef IPR_NO_TRAIN
+IPR_API ipr_tensor *ipr_seq2seq_embed(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                      uint64_t step, ipr_seq2seq_gates *gates)
+{
+    ipr_ctx *c = m ? m->c : NULL;
+    ipr_tensor *e = NULL, *d = NULL;
+    if (!m) return NULL;
+    if (!keys || !gates || !(keys->encoder || keys->decoder)) {
+        (void)ipr__fail(c, IPR_E_ARG, "ipr_seq2seq_embed", "the keys or gates is NULL");
+        return ipr__poison(c);
+    }
+    ipr__zero(gates, sizeof *gates);
+    if (keys->encoder) e = ipr__key_embed(keys->encoder, ipr__keyed_s2s(m, 0), r, step, &gates->encoder);
+    if (keys->decoder) d = ipr__key_embed(keys->decoder, ipr__keyed_s2s(m, 1), r, step, &gates->decoder);
+    return e && d ? ipr_add(c, e, d) : e ? e : d;
+}
+
+IPR_API ipr_tensor *ipr_seq2seq_step(const ipr_seq2seq_keys *keys, ipr_seq2seq *m, const ipr_gatekeeper_recipe *r,
+                                     uint64_t step, ipr_tensor *source, ipr_tensor *target)
+{
+    ipr_seq2seq_gates g = IPR_ZERO;
+    ipr_tensor *loss = ipr_seq2seq_embed(keys, m, r, step, &g);
+    if (ipr_is_poison(loss)) return m ? ipr__poison(m->c) : NULL;
+    return ipr_add(m->c, loss, ipr_seq2seq_loss(m, source, target, &g, !(r && r->private_scheme)));
 }
 #endif
 #endif /* IPR_NO_RNN */
@@ -15531,9 +18743,10 @@ IPR__FN int ipr__skipped(const char *name, const char *const *skip, int skips)
 
 IPR__FN ipr_real ipr__abs_real(ipr_real x) { return x < IPR__R(0) ? -x : x; }
 
-IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips)
+/* Of all parameters together, or of `only` this one. */
+IPR__FN int ipr__prune(ipr_params *p, const char *fn, double fraction, const char *const *skip, int skips,
+                       const ipr__named *only)
 {
-    const char *fn = "ipr_attack_prune";
     ipr_ctx *c = ipr_params_ctx(p);
     ipr_index n = 0, cut, i, at = 0, ties;
     ipr_real *mag, limit;
@@ -15543,13 +18756,13 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (skips > 0 && !skip) return ipr__fail(c, IPR_E_ARG, fn, "skip is NULL");
     for (k = p->first; k; k = k->next)
-        if (!ipr__skipped(k->name, skip, skips)) n += k->t->n;
+        if (!ipr__skipped(k->name, skip, skips) && (!only || k == only)) n += k->t->n;
     cut = (ipr_index)(fraction * (double)n + 0.5);
     if (!cut) return IPR_OK;
     mag = (ipr_real *)ipr__alloc(c, (size_t)n * sizeof *mag);
     if (!mag) return c->err;
     for (k = p->first; k; k = k->next) {
-        if (ipr__skipped(k->name, skip, skips)) continue;
+        if (ipr__skipped(k->name, skip, skips) || (only && k != only)) continue;
         for (i = 0; i < k->t->n; i++) {
             mag[at] = ipr__abs_real(ipr__rd(k->t)[i]);
             if (!ipr__finite_real(mag[at++])) {
@@ -15563,7 +18776,7 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     ipr__free(c, mag);
     for (k = p->first; k; k = k->next) {
         ipr_real *w = ipr__wr(k->t);
-        if (ipr__skipped(k->name, skip, skips)) continue;
+        if (ipr__skipped(k->name, skip, skips) || (only && k != only)) continue;
         for (i = 0; i < k->t->n; i++) {
             const ipr_real a = ipr__abs_real(w[i]);
             if (a < limit || (a == limit && ties-- > 0)) w[i] = IPR__R(0);
@@ -15572,7 +18785,94 @@ IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *
     return IPR_OK;
 }
 
+IPR_API int ipr_attack_prune(ipr_params *p, double fraction, const char *const *skip, int skips)
+{
+    return ipr__prune(p, "ipr_attack_prune", fraction, skip, skips, NULL);
+}
+
+IPR_API int ipr_attack_prune_each(ipr_params *p, double fraction, const char *const *skip, int skips)
+{
+    const ipr__named *k;
+    int bad = p ? IPR_OK : IPR_E_ARG;
+    for (k = p ? p->first : NULL; k && !bad; k = k->next)
+        bad = ipr__prune(p, "ipr_attack_prune_each", fraction, skip, skips, k);
+    return bad;
+}
+
 #ifndef IPR_NO_RNN
+/* Hidden states [n][*width] in a block of their own, arguments checked; NULL on error. */
+IPR__FN ipr_real *ipr__hidden(ipr_classifier *m, const char *fn, const ipr_dataset *ds, const uint32_t *idx,
+                              ipr_index n, double fraction, ipr_index *width)
+{
+    ipr_real *h = NULL;
+    size_t bytes;
+    if (!m || !ds || n < 1 || !(fraction >= 0 && fraction <= 1)) {
+        (void)ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "the model or data set is NULL, %I items, or a fraction of %g",
+                        n, fraction);
+        return NULL;
+    }
+    *width = m->output.weight->dim[1];
+    if (ipr__mul((size_t)n, (size_t)*width * sizeof *h, &bytes)) h = (ipr_real *)ipr__alloc(m->c, bytes);
+    if (h && ipr_classifier_hidden(m, ds, idx, n, h) == IPR_OK) return h;
+    ipr__free(m->c, h);
+    return NULL;
+}
+
+IPR_API int ipr_attack_prune_dynamic(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                     double fraction)
+{
+    ipr_index width = 0, i, j, k, cut, before;
+    ipr_real *h = ipr__hidden(m, "ipr_attack_prune_dynamic", ds, idx, n, fraction, &width), *w;
+    double sum, *mean;
+    if (!h) return m ? m->c->err : IPR_E_ARG;
+    mean = (double *)ipr__alloc(m->c, (size_t)width * sizeof *mean);
+    for (j = 0; mean && j < width; j++) {
+        for (sum = 0, i = 0; i < n; i++) sum += (double)ipr__abs_real(h[i * width + j]);
+        mean[j] = sum;
+    }
+    cut = (ipr_index)(fraction * (double)width + 0.5);
+    w = ipr__wr(m->output.weight);
+    for (j = 0; mean && j < width; j++) {
+        for (before = 0, i = 0; i < width; i++) before += mean[i] < mean[j] || (i < j && !(mean[j] < mean[i]));
+        for (k = 0; before < cut && k < m->desc.classes; k++) w[k * width + j] = IPR__R(0);
+    }
+    ipr__free(m->c, mean);
+    ipr__free(m->c, h);
+    return m->c->err;
+}
+
+IPR_API int ipr_attack_prune_as_coded(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                      double fraction, int32_t *labels)
+{
+    const char *fn = "ipr_attack_prune_as_coded";
+    ipr_index width = 0, i, j, k, cut;
+    ipr_real *h = labels ? ipr__hidden(m, fn, ds, idx, n, fraction, &width) : NULL, *mag, limit = IPR__R(-1);
+    const ipr_real *w, *b;
+    if (!labels) return ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "labels is NULL");
+    if (!h) return m ? m->c->err : IPR_E_ARG;
+    cut = (ipr_index)(fraction * (double)n * (double)width + 0.5);
+    mag = cut ? (ipr_real *)ipr__alloc(m->c, (size_t)(n * width) * sizeof *mag) : NULL;
+    for (i = 0; mag && i < n * width; i++) mag[i] = ipr__abs_real(h[i]);
+    if (mag) limit = ipr__select_kth(mag, n * width, cut - 1);
+    w = ipr__rd(m->output.weight);
+    b = ipr__rd(m->output.bias);
+    for (i = 0; i < n && !m->c->err; i++) {
+        double best = 0;
+        for (k = 0; k < m->desc.classes; k++) {
+            double s = (double)b[k];
+            for (j = 0; j < width; j++)
+                if (ipr__abs_real(h[i * width + j]) > limit) s += (double)h[i * width + j] * (double)w[k * width + j];
+            if (k == 0 || s > best) {
+                best = s;
+                labels[i] = (int32_t)k;
+            }
+        }
+    }
+    ipr__free(m->c, mag);
+    ipr__free(m->c, h);
+    return m->c->err;
+}
+
 IPR__FN void ipr__negate(ipr_real *p, ipr_index n, ipr_index stride)
 {
     ipr_index i;
@@ -15723,10 +19023,10 @@ IPR_API int ipr_attack_overwrite(ipr_classifier *m, const ipr_gatekeeper *other,
     return ipr__attack_run(&a, idx, n, d, "ipr_attack_overwrite");
 }
 
-IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *desc)
+IPR__FN int ipr__flip(ipr_params *p, ipr__keyed m, const ipr_gatekeeper *g, double fraction,
+                      const ipr_attack_desc *desc, const char *fn)
 {
-    const char *fn = "ipr_attack_flip";
-    ipr_ctx *c = m ? m->c : NULL;
+    ipr_ctx *c = ipr_params_ctx(p);
     ipr_opt_desc od = IPR_ZERO;
     ipr_opt *opt;
     ipr_real *first;
@@ -15734,7 +19034,7 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     ipr_index H, i, flips, units = g ? g->d.units : 0;
     ipr_rng r;
     int k;
-    if (!m || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
+    if (!p || !g) return ipr__fail(c, IPR_E_ARG, fn, "the model or the key is NULL");
     if (!(fraction >= 0 && fraction <= 1)) return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g; 0..1", fraction);
     if (ipr__key_fits(g, m, fn) != IPR_OK) return c->err;
     H = ipr__sign_size(g);
@@ -15742,8 +19042,8 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     first = (ipr_real *)ipr__alloc(c, (size_t)H * sizeof *first);
     order = (uint32_t *)ipr__alloc(c, (size_t)H * 4);
     od.lr = desc && desc->lr > 0 ? desc->lr : 1e-3;
-    opt = ipr_opt_new(m->params, &od);
-    if (first && order && opt && ipr_gatekeeper_gates(g, m, NULL, 1, NULL, first) == IPR_OK) {
+    opt = ipr_opt_new(p, &od);
+    if (first && order && opt && ipr__key_gates(g, m, fn, NULL, 1, NULL, first) == IPR_OK) {
         r = ipr_rng_make(desc ? desc->seed : 0, IPR__STREAM_DATA, 2);
         for (i = 0; i < H; i++) {
             order[i] = (uint32_t)i;
@@ -15771,6 +19071,97 @@ IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double f
     ipr__free(c, order);
     ipr__free(c, first);
     return c->err;
+}
+
+IPR_API int ipr_attack_flip(ipr_classifier *m, const ipr_gatekeeper *g, double fraction, const ipr_attack_desc *d)
+{
+    return ipr__flip(m ? m->params : NULL, ipr__keyed_of(m), g, fraction, d, "ipr_attack_flip");
+}
+
+typedef struct ipr__s2s_attack {
+    ipr_seq2seq *m;
+    const ipr_seq2seq_keys *keys;
+    const ipr_gatekeeper_recipe *recipe;
+    const ipr_dataset *source, *target;
+    ipr_attack_desc d;
+} ipr__s2s_attack;
+
+IPR__TOOL int ipr__s2s_attack_stop(void *user)
+{
+    const ipr__s2s_attack *a = (const ipr__s2s_attack *)user;
+    return a->d.stop_fn ? a->d.stop_fn(a->d.stop_user) : 0;
+}
+
+IPR__FN ipr_tensor *ipr__s2s_attack_step(ipr_ctx *c, void *user, const uint32_t *idx, ipr_index n, ipr_fit_info *info)
+{
+    const ipr__s2s_attack *a = (const ipr__s2s_attack *)user;
+    ipr_tensor *x = NULL, *y = NULL;
+    (void)ipr_batch(c, a->source, idx, n, IPR_TIME_MAJOR, &x, NULL);
+    (void)ipr_batch(c, a->target, idx, n, IPR_TIME_MAJOR, &y, NULL);
+    return a->keys ? ipr_seq2seq_step(a->keys, a->m, a->recipe, (uint64_t)info->total, x, y)
+                   : ipr_seq2seq_loss(a->m, x, y, NULL, 0);
+}
+
+IPR_API IPR__COLD int ipr_attack_seq2seq(ipr_seq2seq *m, const ipr_seq2seq_keys *keys,
+                                         const ipr_gatekeeper_recipe *recipe, ipr_dataset *source, ipr_dataset *target,
+                                         const ipr_attack_desc *desc)
+{
+    const char *fn = "ipr_attack_seq2seq";
+    ipr_dataset *own[2] = {NULL, NULL};
+    ipr_attack_desc d = IPR_ZERO;
+    ipr_fit_desc f = IPR_ZERO;
+    ipr__s2s_attack a = IPR_ZERO;
+    ipr_ctx *c = m ? m->c : NULL;
+    uint32_t *items;
+    ipr_index i, have;
+    ipr_rng r;
+    int st;
+    if (desc) d = *desc;
+    if (!m || !source || !target || !source->tokens || !target->tokens || source->count != target->count)
+        return ipr__fail(c, IPR_E_ARG, fn, "the model is NULL, or no two data sets of tokens of one count are given");
+    if (c->err) return c->err;
+    if (d.fraction == 0) d.fraction = 1;
+    if (!(d.fraction > 0 && d.fraction <= 1) || d.lr < 0)
+        return ipr__fail(c, IPR_E_RANGE, fn, "fraction %g, lr %g: 0 < fraction <= 1, lr >= 0", d.fraction, d.lr);
+    have = IPR__MAX((ipr_index)1, (ipr_index)(d.fraction * (double)source->count + 0.5));
+    items = (uint32_t *)ipr__alloc(c, (size_t)source->count * 4);
+    if (!items) return c->err;
+    for (i = 0; i < source->count; i++) items[i] = (uint32_t)i;
+    r = ipr_rng_make(d.seed, IPR__STREAM_DATA, 1);
+    ipr_rng_shuffle(&r, items, source->count);
+    a.source = own[0] = ipr_dataset_view(source, items, have);
+    a.target = own[1] = ipr_dataset_view(target, items, have);
+    ipr__free(c, items);
+    a.m = m;
+    a.keys = keys;
+    a.recipe = recipe;
+    a.d = d;
+    f.params = m->params;
+    f.optimiser.lr = d.lr > 0 ? d.lr : 1e-4;
+    f.epochs = d.epochs ? d.epochs : 5;
+    f.items = have;
+    f.batch = IPR__MIN(d.batch ? d.batch : 64, have);
+    f.bucket = a.source;
+    f.clip_norm = 1.0;
+    f.step_fn = ipr__s2s_attack_step;
+    f.stop_fn = ipr__s2s_attack_stop;
+    f.user = &a;
+    f.progress_fn = d.progress_fn;
+    f.progress_user = d.progress_user;
+    st = c->err ? c->err : ipr_fit(c, &f, NULL);
+    ipr_dataset_free(own[0]);
+    ipr_dataset_free(own[1]);
+    return st;
+}
+
+IPR_API IPR__COLD int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_keys *keys, double fraction,
+                                              const ipr_attack_desc *d)
+{
+    const char *fn = "ipr_attack_seq2seq_flip";
+    int st = m && keys ? IPR_OK : ipr__fail(m ? m->c : NULL, IPR_E_ARG, fn, "the model or the keys are NULL");
+    if (!st && keys->encoder) st = ipr__flip(m->params, ipr__keyed_s2s(m, 0), keys->encoder, fraction, d, fn);
+    if (!st && keys->decoder) st = ipr__flip(m->params, ipr__keyed_s2s(m, 1), keys->decoder, fraction, d, fn);
+    return st;
 }
 #endif
 #endif
@@ -16422,7 +19813,7 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
         return ipr__fail(c, IPR_E_ARG, fn, "the key, the model, the data set or the report is NULL");
     ipr__zero(report, sizeof *report);
     if (c->err) return c->err;
-    if (ipr__key_fits(g, suspect, fn) != IPR_OK) return c->err;
+    if (ipr__key_fits(g, ipr__keyed_of(suspect), fn) != IPR_OK) return c->err;
     if (n < 1 || n > (idx ? n : ds->count))
         return ipr__fail(c, IPR_E_RANGE, fn, "%I probes of %I items; give at least one", n, ds->count);
     if (test) t = *test;
@@ -16450,6 +19841,147 @@ IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspe
     ipr__free(c, w.at);
     ipr__free(c, w.sign);
     return st;
+}
+
+/* Work room of ipr_seq2seq_verify: what each layer's keys do, layer 0 the encoder. */
+typedef struct ipr__s2s_work {
+    ipr_real *keys[2], *gates[2], *first[2];
+    double *logp, *scores, *bits;
+    int32_t *forced;
+    ipr_index stride, words;
+} ipr__s2s_work;
+
+/* Mean log-probability of a reference word with gates number i; *accuracy (may be NULL): % of words said right. */
+IPR__TOOL double ipr__s2s_key_score(ipr_seq2seq *m, const ipr_gatekeeper *const *g, const ipr_dataset *source,
+                                    const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr__s2s_work *w,
+                                    ipr_index i, int gated, double *accuracy)
+{
+    ipr_seq2seq_rows rows = IPR_ZERO;
+    ipr_index k, t, len, right = 0;
+    double sum = 0;
+    if (gated && g[0]) {
+        rows.encoder_steps = g[0]->d.steps;
+        rows.encoder = w->gates[0] + i * g[0]->d.steps * ipr__sign_size(g[0]);
+    }
+    if (gated && g[1]) {
+        rows.decoder_steps = g[1]->d.steps;
+        rows.decoder = w->gates[1] + i * g[1]->d.steps * ipr__sign_size(g[1]);
+    }
+    if (ipr_seq2seq_score(m, source, target, idx, n, &rows, w->logp, accuracy ? w->forced : NULL, w->stride) != IPR_OK)
+        return ipr__bits_f64((uint64_t)0x7ff8 << 48);
+    for (k = 0; k < n; k++) sum += w->logp[k];
+    for (k = 0; accuracy && k < n; k++) {
+        const int32_t *ref = ipr_dataset_item_tokens(target, idx ? (ipr_index)idx[k] : k, &len);
+        for (t = 1; t < len; t++) right += w->forced[k * w->stride + t - 1] == ref[t];
+    }
+    if (accuracy) *accuracy = 100.0 * (double)right / (double)w->words;
+    return sum / (double)w->words;
+}
+
+IPR__TOOL int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, const ipr_dataset *source,
+                              const ipr_dataset *target, const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *t,
+                              ipr_gatekeeper_report *r, ipr__s2s_work *w)
+{
+    enum { IPR__FRESH_BATCH = 32 };
+    ipr_verdict_desc vd = IPR_ZERO;
+    ipr_index at, k, i, units = 0, j;
+    uint64_t null_matched = 0;
+    ipr_ctx *c = m->c;
+    int p;
+    (void)ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 0, &r->accuracy_no_key);
+    for (p = 0; p < 2; p++) {
+        if (!g[p]) continue;
+        units += ipr__sign_size(g[p]);
+        if (ipr_seq2seq_key_gates(g[p], m, p, NULL, 1, w->gates[p], w->first[p]) != IPR_OK) return c->err;
+        r->matched += ipr_gatekeeper_match(g[p], w->first[p]);
+        for (j = 0; j < ipr__sign_size(g[p]); j++)
+            if (j % g[p]->d.units < g[p]->text_bits)
+                r->text_matched += g[p]->bits[j] > 0 ? w->first[p][j] > IPR__R(0) : w->first[p][j] < IPR__R(0);
+    }
+    r->score = ipr__s2s_key_score(m, g, source, target, idx, n, w, 0, 1, &r->accuracy_key);
+    for (at = 0; at < t->fresh && !c->err; at += k) {
+        k = IPR__MIN((ipr_index)IPR__FRESH_BATCH, t->fresh - at);
+        for (i = 0; i < k; i++) w->bits[at + i] = 0;
+        for (p = 0; p < 2; p++) {
+            /* draws of verification lie below 2^62, those of training above 2^63; the layers' are independent */
+            const uint64_t draw = (t->draw << 24 & 0x3fffffffffffffffu) + ((uint64_t)p << 23) + (uint64_t)at;
+            if (!g[p]) continue;
+            if (ipr_gatekeeper_fresh(g[p], draw, k, w->keys[p]) != IPR_OK ||
+                ipr_seq2seq_key_gates(g[p], m, p, w->keys[p], k, w->gates[p], w->first[p]) != IPR_OK)
+                return c->err;
+            for (i = 0; i < k; i++)
+                w->bits[at + i] += (double)ipr_gatekeeper_match(g[p], w->first[p] + i * ipr__sign_size(g[p]));
+        }
+        for (i = 0; i < k; i++) {
+            w->scores[at + i] = ipr__s2s_key_score(m, g, source, target, idx, n, w, i, 1, NULL);
+            null_matched += (uint64_t)w->bits[at + i];
+        }
+    }
+    if (c->err) return c->err;
+    vd.scheme = "gatekeeper";
+    vd.alpha = t->alpha;
+    r->function = ipr_verdict_rank(&vd, r->score, w->scores, t->fresh);
+    r->signature = ipr_verdict_rank(&vd, (double)r->matched, w->bits, t->fresh);
+    vd.null_matched = null_matched;
+    vd.null_of = (uint64_t)(t->fresh * units);
+    r->signature_binomial = ipr_verdict_binomial(&vd, (uint64_t)r->matched, (uint64_t)units);
+    for (i = 0; t->scores && i < t->fresh; i++) t->scores[i] = w->scores[i];
+    for (i = 0; t->bits && i < t->fresh; i++) t->bits[i] = w->bits[i];
+    return IPR_OK;
+}
+
+IPR_API IPR__COLD int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
+                                         const ipr_dataset *target, const uint32_t *idx, ipr_index n,
+                                         const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
+{
+    const char *fn = "ipr_seq2seq_verify";
+    const ipr_gatekeeper *g[2];
+    ipr_gatekeeper_test t = IPR_ZERO;
+    ipr_ctx *c = suspect ? suspect->c : NULL;
+    ipr__s2s_work w;
+    ipr_index i, len;
+    int p;
+    if (!keys || !suspect || !source || !target || !report || !(keys->encoder || keys->decoder))
+        return ipr__fail(c, IPR_E_ARG, fn, "the keys, the model, a data set or the report is NULL");
+    ipr__zero(report, sizeof *report);
+    if (test) t = *test;
+    if (!t.fresh) t.fresh = 999;
+    if (t.alpha == 0) t.alpha = 0.001;
+    if (ipr__s2s_given(suspect, fn, source, target, idx, n) != IPR_OK) return c->err;
+    if (t.fresh < 1 || t.fresh > 1 << 23 || !(t.alpha > 0 && t.alpha < 1) || t.reference)
+        return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh keys, alpha %g: at least one, 0 < alpha < 1; no reference",
+                         t.fresh, t.alpha);
+    g[0] = keys->encoder;
+    g[1] = keys->decoder;
+    ipr__zero(&w, sizeof w);
+    for (i = 0; i < n; i++) {
+        (void)ipr_dataset_item_tokens(target, idx ? (ipr_index)idx[i] : i, &len);
+        w.stride = IPR__MAX(w.stride, len);
+        w.words += IPR__MAX(len - 1, (ipr_index)0);
+    }
+    if (w.words < 1) return ipr__fail(c, IPR_E_RANGE, fn, "the probes have no words");
+    for (p = 0; p < 2; p++) {
+        if (!g[p]) continue;
+        if (ipr__key_fits(g[p], ipr__keyed_s2s(suspect, p), fn) != IPR_OK) break;
+        w.keys[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr_gatekeeper_size(g[p])) * sizeof(ipr_real));
+        w.gates[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * g[p]->d.steps * ipr__sign_size(g[p])) * sizeof(ipr_real));
+        w.first[p] = (ipr_real *)ipr__alloc(c, (size_t)(32 * ipr__sign_size(g[p])) * sizeof(ipr_real));
+    }
+    w.logp = (double *)ipr__alloc(c, (size_t)n * sizeof(double));
+    w.forced = (int32_t *)ipr__alloc(c, (size_t)(n * w.stride) * sizeof(int32_t));
+    w.scores = (double *)ipr__alloc(c, (size_t)t.fresh * sizeof(double));
+    w.bits = (double *)ipr__alloc(c, (size_t)t.fresh * sizeof(double));
+    if (!c->err) (void)ipr__s2s_gk_run(g, suspect, source, target, idx, n, &t, report, &w);
+    for (p = 0; p < 2; p++) {
+        ipr__free(c, w.keys[p]);
+        ipr__free(c, w.gates[p]);
+        ipr__free(c, w.first[p]);
+    }
+    ipr__free(c, w.logp);
+    ipr__free(c, w.forced);
+    ipr__free(c, w.scores);
+    ipr__free(c, w.bits);
+    return c->err;
 }
 
 /* Hits of an oracle on n items; -1 when it failed or answered outside the classes. */

@@ -13,15 +13,31 @@ gatekeeper-seqmnist)
     "${MAKE:-make}" --no-print-directory build/gatekeeper_seqmnist || exit 1
     # shellcheck disable=SC2086  # a list of words
     exec ./build/gatekeeper_seqmnist $args ;;
-gatekeeper-trec6|gatekeeper-translate|text-triggers-imdb|text-triggers-sst5|passports-cifar10|passports-attacks|\
+gatekeeper-trec6)
+    sh data_fetch/fetch.sh trec || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory build/gatekeeper_trec6 || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec ./build/gatekeeper_trec6 $args ;;
+gatekeeper-translate)
+    sh data_fetch/fetch.sh multi30k || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory build/gatekeeper_translate || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec ./build/gatekeeper_translate $args ;;
+text-triggers-imdb|text-triggers-sst5)
+    set=${exp#text-triggers-}
+    sh data_fetch/fetch.sh "$set" 20news || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory build/text_triggers || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec ./build/text_triggers --data "$set" $args ;;
+passports-cifar10|passports-attacks|\
 baselines-ambiguity|keynet-fmnist5|keynet-cifar10|dsn-mnist|dsn-gtsrb|zoo)
     echo "$exp: not built yet" >&2
     exit 1 ;;
 '')
     echo "usage: make reproduce EXP=name [QUICK=1] [SEEDS=n] [DATA=folder]" >&2
-    echo "names: gatekeeper-seqmnist" >&2
+    echo "names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5" >&2
     exit 2 ;;
 *)
-    echo "$exp: no such experiment; names: gatekeeper-seqmnist" >&2
+    echo "$exp: no such experiment; names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5" >&2
     exit 2 ;;
 esac

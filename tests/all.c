@@ -19,8 +19,11 @@
 #include "test_golden.c"
 #include "test_files.c"
 #include "test_data.c"
+#include "test_text.c"
 #include "test_train.c"
 #include "test_gatekeeper.c"
+#include "test_s2s.c"
+#include "test_triggers.c"
 
 int main(int argc, char **argv)
 {
@@ -34,7 +37,10 @@ int main(int argc, char **argv)
     SUITE(golden);
     SUITE(files);
     SUITE(data);
+    SUITE(text);
     SUITE(train);
     SUITE(gatekeeper);
+    SUITE(s2s);
+    SUITE(triggers);
     return ipr_test_main_summary();
 }

@@ -36,7 +36,7 @@ mem="memcpy|memmove|memset|memcmp"
 heap="malloc|realloc|free"
 clock="time|clock_gettime|timespec_get"
 libc="$mem|$heap|$clock|strlen"
-stdio="f(open|close|read|write|seek|seeko|tell|tello|flush|error|puts|ileno|stat|sync|chmod|dopen)|stderr|open|close|read|write|unlink|rename|stat|chmod|access|getpid|isatty|__errno_location"
+stdio="f(open|close|read|write|seek|seeko|tell|tello|flush|error|puts|ileno|stat|sync|chmod|dopen)|stderr|open|close|read|write|unlink|rename|stat|chmod|access|getpid|isatty|opendir|readdir|readdir64|closedir|__errno_location"
 pool="pthread_(create|join|mutex_[a-z]*|cond_[a-z]*)|nanosleep|sched_yield"
 '
 

@@ -89,6 +89,29 @@ static void seeds_idx(ipr_ctx *c)       /* two images of 2 x 2, a 0xff byte, the
     seeds_put(c, &w, "pair.idx");
 }
 
+static void seeds_text(ipr_ctx *c)      /* the first two bytes: as fuzz_text.c takes them */
+{
+    static const char *const files[] = { "\x1e.TREC:x What is \xe9 ?\r\nNUM:y 3\n", "<\x01""1,\"a \"\"b\"\"\n\"\n2,\"<br />\"\n",
+                                         "\x3d\x10""1\ta b\\n\n2\tc\n", "\x1f\x22(3 (2 It) (4 (2 's) (1 -LRB-)))\n",
+                                         "\x1e\x24 \xc3\x89t\xc3\xa9 don't <b>x</b>\n\n", "3 2\none 1 2\ntwo -1e3 .5\n" };
+    static const char text[] = "a b b c\n";
+    ipr_reader r;
+    const ipr_texts *list[1];
+    ipr_writer w;
+    char name[] = "text0.txt";
+    size_t i;
+    for (i = 0; i < sizeof files / sizeof *files; i++, name[4]++) {
+        ipr_writer_memory(c, &w);
+        ipr_writer_text(&w, files[i]);
+        seeds_put(c, &w, name);
+    }
+    ipr_reader_memory(c, &r, text, sizeof text - 1);
+    list[0] = ipr_texts_read(&r, NULL);
+    ipr_writer_memory(c, &w);
+    ipr_vocab_write(ipr_vocab_build(c, NULL, list, 1), &w);
+    seeds_put(c, &w, "vocab.json");
+}
+
 int main(int argc, char **argv)
 {
     ipr_ctx *c = ipr_open(NULL, NULL);
@@ -100,6 +123,7 @@ int main(int argc, char **argv)
     seeds_json(c);
     seeds_images(c);
     seeds_idx(c);
+    seeds_text(c);
     status = ipr_status(c);
     if (status) printf("%s\n", ipr_message(c));
     ipr_close(c);
