@@ -715,60 +715,8 @@ TEST(rnn_views)
     ipr_close(c);
 }
 
-/* Gradients fade to nothing over 400 steps: the vector tables must not work on denormal numbers (a hundred times
-   slower), the portable one must keep them, and the caller's floating-point mode must survive. */
-static int rnn__denormals(int isa, int threads, ipr_real *out)
-{
-    ipr_desc d = IPR_ZERO;
-    ipr_ctx *c;
-    ipr_params *p;
-    ipr_rnn_desc rd = IPR_ZERO;
-    ipr_rnn l;
-    ipr_tensor *x;
-    ipr_index dim[3] = { 400, 8, 3 }, i;
-    volatile float tiny = 1e-38f;
-    int n = 0, step;
-    d.isa = isa; d.threads = threads;
-    if (threads > 1) { d.parallel_fn = rnn__parallel; d.parallel_user = &threads; }
-    c = ipr_open(&d, NULL);
-    p = ipr_params_new(c);
-    rd.cell = IPR_LSTM; rd.input = 3; rd.hidden = 20;
-    l = ipr_rnn_new(p, "l", &rd);
-    x = ipr_new(c, 3, dim);
-    ipr_require_grad(x, 1);
-    for (i = 0; i < ipr_count(x); i++) ipr_write(c, x, 1)[i] = IPR__R(0.01 * (double)(i % 17));
-    CHECK_EQ_I(ipr_backward(c, ipr_sum(c, ipr_rnn_forward(c, &l, x, NULL, 0))), IPR_OK);
-    for (i = 0; i < ipr_count(x); i++) {
-        const uint32_t u = ipr__f32_bits((float)ipr_grad(c, x)[i]) & 0x7fffffffu;
-        n += u && u < 0x00800000u;
-        out[i] = ipr_grad(c, x)[i];
-    }
-    for (step = 0; step < 2; step++) tiny *= 0.01f;
-    CHECK(tiny > 0);                                       /* flushed to zero if the mode had leaked */
-    ipr_params_free(p);
-    ipr_close(c);
-    return n;
-}
-TEST(rnn_denormals)
-{
-    static ipr_real one[9600], two[9600];
-    if (IPR_REAL_IS_DOUBLE) return;
-    CHECK(rnn__denormals(IPR_ISA_PORTABLE, 1, one) > 0);
-#if IPR__X86
-    {
-        const int n = rnn__denormals(IPR_ISA_AUTO, 1, one);
-        if (ipr__cpu_isa() >= IPR_ISA_AVX2) CHECK_EQ_I(n, 0);
-        CHECK_EQ_I(rnn__denormals(IPR_ISA_AUTO, 3, two), n);
-        CHECK(ipr__memcmp(one, two, sizeof one) == 0);
-    }
-#else
-    (void)two;
-#endif
-}
-
 static void suite_rnn(void)
 {
-    RUN(rnn_denormals);
     RUN(rnn_forward);
     RUN(rnn_forward_chunks);
     RUN(rnn_gradients);

@@ -1247,8 +1247,45 @@ TEST(train_out_of_memory)
     (void)remove(TR_CKPT);
 }
 
+/* Momenta that decay for ever end among denormal numbers: zero to the vector tables, which would work a hundred times
+   slower on them; kept by the portable one; and the caller's own floating-point mode survives. */
+static ipr_real train__faint_momentum(int isa)
+{
+    ipr_desc d = IPR_ZERO;
+    ipr_ctx *c;
+    ipr_params *p;
+    ipr_opt *o;
+    ipr_tensor *w;
+    ipr_index n = 40, i;
+    volatile float tiny = 1e-38f;
+    ipr_real m;
+    d.isa = isa;
+    c = ipr_open(&d, NULL);
+    p = ipr_params_new(c);
+    w = ipr_param(p, "w", 1, &n);
+    o = ipr_opt_new(p, NULL);
+    for (i = 0; i < n; i++) ipr_grad_write(c, w)[i] = IPR__R(1e-37);
+    CHECK_EQ_I(ipr_opt_step(o), IPR_OK);
+    m = o->slot[0].m[7];
+    tiny *= 0.01f;
+    CHECK(tiny > 0);
+    ipr_opt_free(o);
+    ipr_params_free(p);
+    ipr_close(c);
+    return m;
+}
+TEST(train_denormals)
+{
+    if (IPR_REAL_IS_DOUBLE) return;
+    CHECK(train__faint_momentum(IPR_ISA_PORTABLE) > 0);
+#if IPR__X86
+    if (ipr__cpu_isa() >= IPR_ISA_AVX2) CHECK(train__faint_momentum(IPR_ISA_AUTO) == 0);
+#endif
+}
+
 static void suite_train(void)
 {
+    RUN(train_denormals);
     RUN(train_opt_torch);
     RUN(train_opt_sgd);
     RUN(train_opt_adam);
