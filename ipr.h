@@ -260,6 +260,8 @@ IPR_API int ipr_isa(const ipr_ctx *c);     /* the resolved IPR_ISA_* */
 IPR_API const char *ipr_isa_name(int isa); /* "portable", "neon", "avx2", "avx512" */
 IPR_API int ipr_threads(const ipr_ctx *c);
 IPR_API uint64_t ipr_seed(const ipr_ctx *c);
+/* Another seed from now on, for the initialisation, dropout and shuffling of what is made and trained next. */
+IPR_API void ipr_set_seed(ipr_ctx *c, uint64_t seed);
 /* Bytes of desc.memory that the work done so far needs (measure or caller-buffer mode), else 0. */
 IPR_API size_t ipr_bytes_needed(const ipr_ctx *c);
 IPR_API double ipr_now(ipr_ctx *c); /* seconds, for progress only; 0 where there is no clock */
@@ -2339,6 +2341,10 @@ IPR_API IPR__COLD void ipr_clear(ipr_ctx *c)
 IPR_API int ipr_isa(const ipr_ctx *c) { return c ? c->isa : 0; }
 IPR_API int ipr_threads(const ipr_ctx *c) { return c ? c->threads : 1; }
 IPR_API uint64_t ipr_seed(const ipr_ctx *c) { return c ? c->d.seed : 0; }
+IPR_API void ipr_set_seed(ipr_ctx *c, uint64_t seed)
+{
+    if (c) c->d.seed = seed;
+}
 
 IPR_API IPR__COLD const char *ipr_status_name(int code)
 {

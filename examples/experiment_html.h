@@ -24,7 +24,7 @@ typedef struct { const char *row, *what, *name; } curve; /* one line: its cells 
 
 /* A chart of several curves over the same levels (shares, 0..1), with the paper's points as rings. Nothing measured: no
    chart. */
-static void html_curves(report *r, const char *table, const char *attack, const double *levels, int n, const curve *lines, int count, const char *title, const char *desc, const char *x_label)
+REPORT_FN void html_curves(report *r, const char *table, const char *attack, const double *levels, int n, const curve *lines, int count, const char *title, const char *desc, const char *x_label)
 {
     enum { LINES = 6, MOST = 24 };
     static double x[MOST], y[LINES][MOST], lo[LINES][MOST], hi[LINES][MOST], px[LINES][MOST], py[LINES][MOST];
@@ -81,7 +81,7 @@ static void html_curves(report *r, const char *table, const char *attack, const 
 }
 
 /* Shares of the values in BINS equal bins of lo..hi, as cells "METRIC=CENTRE" of seed 0. */
-static void put_histogram(const char *table, const char *row, const char *metric, const ipr_real *x, ipr_index n, double lo, double hi)
+REPORT_FN void put_histogram(const char *table, const char *row, const char *metric, const ipr_real *x, ipr_index n, double lo, double hi)
 {
     double count[BINS] = { 0 };
     char name[48];
@@ -98,7 +98,7 @@ static void put_histogram(const char *table, const char *row, const char *metric
 }
 
 /* Several of them over one another. */
-static void html_histograms(report *r, const char *table, const curve *lines, int count, double lo, double hi, const char *title, const char *desc, const char *x_label)
+REPORT_FN void html_histograms(report *r, const char *table, const curve *lines, int count, double lo, double hi, const char *title, const char *desc, const char *x_label)
 {
     enum { MOST = 4 };
     static double share[MOST][BINS];

@@ -168,6 +168,7 @@ static int make_run(lab *l, int seed, int cellkind, const variant *v, run *r)
     md.pad = ipr_vocab_pad(l->vocab);
     md.embed_dropout = 0.5;
     md.dropout = 0.4;
+    ipr_set_seed(l->c, 1 + (uint64_t)seed); /* of the start, dropout and the order of the questions */
     r->m = ipr_classifier_new(l->c, &md);
     r->train = l->train;
     if (!r->m) return broken(l, "model");
