@@ -2794,9 +2794,10 @@ IPR__FN void ipr__pool_run(ipr__pool *p, int items, ipr_task fn, void *arg)
 }
 #endif /* IPR_THREADS */
 
-/* Gradients that fade over a long sequence end among denormal numbers, which cost x86's vector units a hundred times
-   the time of others: 6.8 s instead of 0.3 for a step over 200 words. With the AVX2 and AVX-512 tables recurrent layers,
-   backward and optimisers therefore take them for zero. The portable table never does. */
+/* Gradients that fade over a long sequence, and momenta of words that do not come again, end among denormal numbers,
+   which cost x86's vector units a hundred times the time of others: 6.8 s instead of 0.3 for a step over 200 words.
+   With the AVX2 and AVX-512 tables recurrent layers, backward and optimisers therefore take them for zero. The portable
+   table never does (there whole rows that faded are dropped: ipr__rnn_fade). */
 #if IPR__X86
 enum { IPR__FTZ = 0x8040 }; /* MXCSR: flush results to zero, read denormal operands as zero */
 IPR__FN unsigned ipr__ftz(const ipr_ctx *c)
@@ -5583,7 +5584,7 @@ IPR__Z __m512 ipr__avx512_expo(__m512 x)
     { \
         ipr_index i; \
         for (i = 0; i < n; i += V##_W) { \
-            const ipr_index q = IPR__MIN(n - i, V##_W); \
+            const ipr_index q = IPR__MIN(n - i, (ipr_index)V##_W); \
             const V##_t v = V##_ld(x + i, q); \
             V##_st(y + i, expr, q); \
         } \
@@ -5967,7 +5968,7 @@ IPR__STAMP_VEC(ipr__avx512, avx512, IPR__TGT_AVX512)
         const type s = *step; \
         ipr_index r, j; \
         for (r = 0; r < s.rows; r++) { \
-            for (j = 0; j < s.hidden; j += V##_W) V##_##name##_n(&s, r, j, IPR__MIN(V##_W, s.hidden - j)); \
+            for (j = 0; j < s.hidden; j += V##_W) V##_##name##_n(&s, r, j, IPR__MIN((ipr_index)V##_W, s.hidden - j)); \
         } \
     }
 
@@ -12171,7 +12172,7 @@ IPR_API IPR__COLD int ipr_params_load_memory(ipr_params *p, const void *data, si
 /* ---- IDX ---- */
 
 /* What a file that is no IDX looks like, so that the message can say what to do. */
-IPR__FN const char *ipr__idx_looks_like(const uint8_t *p, size_t n)
+IPR__TOOL const char *ipr__idx_looks_like(const uint8_t *p, size_t n)
 {
     if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) return "this is gzip: run make data, or gunzip it first";
     if (n >= 2 && p[0] == 'P' && p[1] == 'K') return "this is a zip archive: run make data, or unzip it first";
@@ -12180,7 +12181,7 @@ IPR__FN const char *ipr__idx_looks_like(const uint8_t *p, size_t n)
     return "no IDX file: it must start with 0 0 type rank";
 }
 
-IPR__FN int ipr__idx_dtype(uint8_t type)
+IPR__TOOL int ipr__idx_dtype(uint8_t type)
 {
     switch (type) {
     case 0x08: return IPR_DT_U8;
@@ -12193,7 +12194,7 @@ IPR__FN int ipr__idx_dtype(uint8_t type)
     }
 }
 
-IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
+IPR_API IPR__COLD int ipr_idx_read(ipr_reader *r, ipr_array *out)
 {
     uint8_t head[4] = {0, 0, 0, 0}, dim[4];
     size_t n, bytes, have;
@@ -12232,8 +12233,8 @@ IPR_API int ipr_idx_read(ipr_reader *r, ipr_array *out)
 /* ---- data sets ---- */
 
 /* The object with its names behind it, shape checked, without items. */
-IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *name, const char *source,
-                                       ipr_index count, int rank, const ipr_index *dims)
+IPR__TOOL ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *name, const char *source,
+                                         ipr_index count, int rank, const ipr_index *dims)
 {
     size_t item, bytes, nn = name ? ipr__strlen(name) + 1 : 1, ns = source ? ipr__strlen(source) + 1 : 1;
     ipr_dataset *d;
@@ -12268,7 +12269,7 @@ IPR__FN ipr_dataset *ipr__dataset_make(ipr_ctx *c, const char *fn, const char *n
 }
 
 /* Labels are all 0 .. classes - 1. */
-IPR__FN int ipr__dataset_labels(ipr_dataset *d, const char *fn, const int32_t *labels, int classes)
+IPR__TOOL int ipr__dataset_labels(ipr_dataset *d, const char *fn, const int32_t *labels, int classes)
 {
     ipr_index i;
     int32_t most = -1;
@@ -12284,15 +12285,15 @@ IPR__FN int ipr__dataset_labels(ipr_dataset *d, const char *fn, const int32_t *l
 }
 
 /* n bytes, copied to a block of the data set. */
-IPR__FN const void *ipr__dataset_copy(ipr_dataset *d, const void *src, size_t n, void **own)
+IPR__TOOL const void *ipr__dataset_copy(ipr_dataset *d, const void *src, size_t n, void **own)
 {
     *own = ipr__alloc(d->ctx, n + 1);
     if (*own) ipr__copy(*own, src, n);
     return *own;
 }
 
-IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const void *items, size_t size,
-                                       const int32_t *labels, int classes, int flags)
+IPR__TOOL ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const void *items, size_t size,
+                                         const int32_t *labels, int classes, int flags)
 {
     const void *at = items;
     int bad = 0;
@@ -12311,25 +12312,25 @@ IPR__FN ipr_dataset *ipr__dataset_fill(ipr_dataset *d, const char *fn, const voi
     return NULL;
 }
 
-IPR_API ipr_dataset *ipr_dataset_u8(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                    const ipr_index *dims, const uint8_t *items, const int32_t *labels, int classes,
-                                    int flags)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_u8(ipr_ctx *c, const char *name, const char *source, ipr_index count,
+                                              int rank, const ipr_index *dims, const uint8_t *items,
+                                              const int32_t *labels, int classes, int flags)
 {
     ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_u8", name, source, count, rank, dims);
     return ipr__dataset_fill(d, "ipr_dataset_u8", items, 1, labels, classes, flags);
 }
 
-IPR_API ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *source, ipr_index count, int rank,
-                                      const ipr_index *dims, const ipr_real *items, const int32_t *labels, int classes,
-                                      int flags)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_real(ipr_ctx *c, const char *name, const char *source, ipr_index count,
+                                                int rank, const ipr_index *dims, const ipr_real *items,
+                                                const int32_t *labels, int classes, int flags)
 {
     ipr_dataset *d = ipr__dataset_make(c, "ipr_dataset_real", name, source, count, rank, dims);
     return ipr__dataset_fill(d, "ipr_dataset_real", items, sizeof(ipr_real), labels, classes, flags);
 }
 
 /* An empty data set of tokens with room for them; the caller fills offsets and tokens, then calls ipr__tokens_done. */
-IPR__FN ipr_dataset *ipr__tokens_make(ipr_ctx *c, const char *fn, const char *name, const char *source, ipr_index count,
-                                      size_t tokens, int labelled, int32_t pad)
+IPR__TOOL ipr_dataset *ipr__tokens_make(ipr_ctx *c, const char *fn, const char *name, const char *source,
+                                        ipr_index count, size_t tokens, int labelled, int32_t pad)
 {
     const ipr_index one = 1;
     size_t bytes, n = (size_t)count + 1; /* a negative count is refused by ipr__dataset_make */
@@ -12355,7 +12356,7 @@ IPR__FN ipr_dataset *ipr__tokens_make(ipr_ctx *c, const char *fn, const char *na
 }
 
 /* Offsets, ids and labels are in place: check them. NULL, and the data set freed, on error. */
-IPR__FN ipr_dataset *ipr__tokens_done(ipr_dataset *d, const char *fn, int classes)
+IPR__TOOL ipr_dataset *ipr__tokens_done(ipr_dataset *d, const char *fn, int classes)
 {
     ipr_index i, k;
     if (!d) return NULL;
@@ -12372,9 +12373,9 @@ IPR__FN ipr_dataset *ipr__tokens_done(ipr_dataset *d, const char *fn, int classe
     return NULL;
 }
 
-IPR_API ipr_dataset *ipr_dataset_tokens(ipr_ctx *c, const char *name, const char *source, ipr_index count,
-                                        const ipr_index *offsets, const int32_t *tokens, const int32_t *labels,
-                                        int classes, int32_t pad)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_tokens(ipr_ctx *c, const char *name, const char *source, ipr_index count,
+                                                  const ipr_index *offsets, const int32_t *tokens,
+                                                  const int32_t *labels, int classes, int32_t pad)
 {
     const char *fn = "ipr_dataset_tokens";
     ipr_dataset *d;
@@ -12394,7 +12395,7 @@ IPR_API ipr_dataset *ipr_dataset_tokens(ipr_ctx *c, const char *name, const char
     return ipr__tokens_done(d, fn, classes);
 }
 
-IPR_API ipr_dataset *ipr_dataset_join(ipr_ctx *c, const ipr_dataset *const *sets, int n)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_join(ipr_ctx *c, const ipr_dataset *const *sets, int n)
 {
     const char *fn = "ipr_dataset_join";
     ipr_index count = 0, i, len, at = 0, *offset;
@@ -12429,7 +12430,7 @@ IPR_API ipr_dataset *ipr_dataset_join(ipr_ctx *c, const ipr_dataset *const *sets
     return ipr__tokens_done(d, fn, classes);
 }
 
-IPR_API void ipr_dataset_free(ipr_dataset *ds)
+IPR_API IPR__COLD void ipr_dataset_free(ipr_dataset *ds)
 {
     while (ds && --ds->refs == 0) { /* a view, then the base it kept alive */
         ipr_dataset *base = ds->base;
@@ -12481,7 +12482,7 @@ IPR_API ipr_index ipr_dataset_length(const ipr_dataset *ds, ipr_index i)
 }
 
 /* Data set of two arrays, which it takes over (also when it fails). */
-IPR__FN ipr_dataset *ipr__dataset_arrays(ipr_ctx *c, const char *name, const char *source, ipr_array *x, ipr_array *y)
+IPR__TOOL ipr_dataset *ipr__dataset_arrays(ipr_ctx *c, const char *name, const char *source, ipr_array *x, ipr_array *y)
 {
     const char *fn = "ipr_dataset_idx";
     ipr_dataset *d = NULL;
@@ -12512,7 +12513,8 @@ IPR__FN ipr_dataset *ipr__dataset_arrays(ipr_ctx *c, const char *name, const cha
     return NULL;
 }
 
-IPR_API ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *images_path, const char *labels_path)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *images_path,
+                                               const char *labels_path)
 {
     ipr_reader r;
     ipr_array x = IPR_ZERO, y = IPR_ZERO;
@@ -12527,8 +12529,8 @@ IPR_API ipr_dataset *ipr_dataset_idx(ipr_ctx *c, const char *name, const char *i
     return ipr__dataset_arrays(c, name, images_path, &x, labels_path ? &y : NULL);
 }
 
-IPR_API ipr_dataset *ipr_dataset_idx_memory(ipr_ctx *c, const char *name, const void *images, size_t image_bytes,
-                                            const void *labels, size_t label_bytes)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_idx_memory(ipr_ctx *c, const char *name, const void *images,
+                                                      size_t image_bytes, const void *labels, size_t label_bytes)
 {
     ipr_reader r;
     ipr_array x = IPR_ZERO, y = IPR_ZERO;
@@ -12546,7 +12548,7 @@ IPR_API ipr_dataset *ipr_dataset_idx_memory(ipr_ctx *c, const char *name, const 
 /* ---- views and stratified draws ---- */
 
 /* A view without its index filled in yet. */
-IPR__FN ipr_dataset *ipr__dataset_window(ipr_dataset *ds, ipr_index n)
+IPR__TOOL ipr_dataset *ipr__dataset_window(ipr_dataset *ds, ipr_index n)
 {
     ipr_dataset *root = ds->base ? ds->base : ds, *v;
     v = ipr__dataset_make(ds->ctx, "ipr_dataset_view", ds->name, ds->source, n, ds->rank, ds->dims);
@@ -12569,7 +12571,7 @@ IPR__FN ipr_dataset *ipr__dataset_window(ipr_dataset *ds, ipr_index n)
     return v;
 }
 
-IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_index n)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_index n)
 {
     ipr_dataset *v;
     ipr_index i;
@@ -12594,7 +12596,7 @@ IPR_API ipr_dataset *ipr_dataset_view(ipr_dataset *ds, const uint32_t *idx, ipr_
 }
 
 /* Which items are drawn: quota[k] of class k. mark[i] = 1 for those. order, mark: count each; left: classes. */
-IPR__FN ipr_index ipr__draw(const ipr_dataset *ds, uint64_t seed, uint32_t *order, uint8_t *mark, ipr_index *left)
+IPR__TOOL ipr_index ipr__draw(const ipr_dataset *ds, uint64_t seed, uint32_t *order, uint8_t *mark, ipr_index *left)
 {
     ipr_rng r = ipr_rng_make(seed, IPR__STREAM_DATA, 1);
     ipr_index i, n = 0;
@@ -12615,7 +12617,7 @@ IPR__FN ipr_index ipr__draw(const ipr_dataset *ds, uint64_t seed, uint32_t *orde
 }
 
 /* The view of all items whose mark is `want`. */
-IPR__FN ipr_dataset *ipr__marked(ipr_dataset *ds, const uint8_t *mark, int want, ipr_index n)
+IPR__TOOL ipr_dataset *ipr__marked(ipr_dataset *ds, const uint8_t *mark, int want, ipr_index n)
 {
     ipr_dataset *v = ipr__dataset_window(ds, n);
     ipr_index i, k = 0;
@@ -12625,8 +12627,8 @@ IPR__FN ipr_dataset *ipr__marked(ipr_dataset *ds, const uint8_t *mark, int want,
 }
 
 /* quota[k]: items in class k on entry, items to draw on the way out. Too few of a class is an error. */
-IPR__FN int ipr__quotas(const ipr_dataset *ds, const char *fn, ipr_index per_class, double share, ipr_index *quota,
-                        int classes)
+IPR__TOOL int ipr__quotas(const ipr_dataset *ds, const char *fn, ipr_index per_class, double share, ipr_index *quota,
+                          int classes)
 {
     int k;
     for (k = 0; k < classes; k++) {
@@ -12639,8 +12641,8 @@ IPR__FN int ipr__quotas(const ipr_dataset *ds, const char *fn, ipr_index per_cla
     return IPR_OK;
 }
 
-IPR__FN ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index per_class, double share, uint64_t seed,
-                                   ipr_dataset **rest)
+IPR__TOOL ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index per_class, double share, uint64_t seed,
+                                     ipr_dataset **rest)
 {
     ipr_ctx *c = ds->ctx;
     int classes = ds->labels ? ds->classes : 1;
@@ -12668,7 +12670,7 @@ IPR__FN ipr_dataset *ipr__stratify(ipr_dataset *ds, const char *fn, ipr_index pe
     return taken;
 }
 
-IPR_API ipr_dataset *ipr_dataset_take(ipr_dataset *ds, ipr_index per_class, uint64_t seed, ipr_dataset **rest)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_take(ipr_dataset *ds, ipr_index per_class, uint64_t seed, ipr_dataset **rest)
 {
     if (rest) *rest = NULL;
     if (!ds || ipr_status(ds->ctx)) return NULL;
@@ -12679,7 +12681,7 @@ IPR_API ipr_dataset *ipr_dataset_take(ipr_dataset *ds, ipr_index per_class, uint
     return ipr__stratify(ds, "ipr_dataset_take", per_class, 0, seed, rest);
 }
 
-IPR_API ipr_dataset *ipr_dataset_split(ipr_dataset *ds, double share, uint64_t seed, ipr_dataset **rest)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_split(ipr_dataset *ds, double share, uint64_t seed, ipr_dataset **rest)
 {
     if (rest) *rest = NULL;
     if (!ds || ipr_status(ds->ctx)) return NULL;
@@ -12790,14 +12792,14 @@ IPR_API int ipr_batch(ipr_ctx *c, const ipr_dataset *ds, const uint32_t *idx, ip
 }
 
 /* Items in place, shuffled by the epoch, then sorted by length within pools; ties stay as the heap leaves them. */
-IPR__FN int ipr__shorter(const void *arg, uint32_t a, uint32_t b)
+IPR__TOOL int ipr__shorter(const void *arg, uint32_t a, uint32_t b)
 {
     const ipr_dataset *ds = (const ipr_dataset *)arg;
     return ipr_dataset_length(ds, (ipr_index)a) < ipr_dataset_length(ds, (ipr_index)b);
 }
 
-IPR__FN void ipr__bucket(const ipr_dataset *ds, uint32_t *order, ipr_index n, ipr_index batch, ipr_index pool,
-                         ipr_rng *r)
+IPR__TOOL void ipr__bucket(const ipr_dataset *ds, uint32_t *order, ipr_index n, ipr_index batch, ipr_index pool,
+                           ipr_rng *r)
 {
     ipr_index i, j, k, whole = n / batch;
     uint32_t t;
@@ -12814,8 +12816,8 @@ IPR__FN void ipr__bucket(const ipr_dataset *ds, uint32_t *order, ipr_index n, ip
     }
 }
 
-IPR_API int ipr_buckets(const ipr_dataset *ds, const uint32_t *items, ipr_index n, ipr_index batch, ipr_index pool,
-                        uint64_t seed, uint32_t epoch, uint32_t *order)
+IPR_API IPR__COLD int ipr_buckets(const ipr_dataset *ds, const uint32_t *items, ipr_index n, ipr_index batch,
+                                  ipr_index pool, uint64_t seed, uint32_t epoch, uint32_t *order)
 {
     ipr_rng r = ipr_rng_make(seed, (uint32_t)IPR__STREAM_SHUFFLE, epoch);
     ipr_index i;
@@ -12841,7 +12843,7 @@ typedef struct ipr__buf {
 } ipr__buf;
 
 /* Room for n more bytes behind what is used; NULL on error. */
-IPR__FN void *ipr__buf_room(ipr_ctx *c, ipr__buf *b, size_t n)
+IPR__TOOL void *ipr__buf_room(ipr_ctx *c, ipr__buf *b, size_t n)
 {
     size_t need, cap;
     void *p;
@@ -12861,7 +12863,7 @@ IPR__FN void *ipr__buf_room(ipr_ctx *c, ipr__buf *b, size_t n)
     return (char *)b->p + b->used;
 }
 
-IPR__FN int ipr__buf_add(ipr_ctx *c, ipr__buf *b, const void *src, size_t n)
+IPR__TOOL int ipr__buf_add(ipr_ctx *c, ipr__buf *b, const void *src, size_t n)
 {
     void *p = ipr__buf_room(c, b, n);
     if (!p) return 0;
@@ -12887,7 +12889,7 @@ IPR__FN const char *ipr__word_text(const ipr__words *w, size_t i)
     return (const char *)w->bytes.p + ipr__word_at(w, i)->at;
 }
 
-IPR__FN void ipr__words_free(ipr_ctx *c, ipr__words *w)
+IPR__TOOL void ipr__words_free(ipr_ctx *c, ipr__words *w)
 {
     ipr__free(c, w->bytes.p);
     ipr__free(c, w->entries.p);
@@ -12896,7 +12898,7 @@ IPR__FN void ipr__words_free(ipr_ctx *c, ipr__words *w)
 }
 
 /* A table for twice as many words. */
-IPR__FN int ipr__words_rehash(ipr_ctx *c, ipr__words *w)
+IPR__TOOL int ipr__words_rehash(ipr_ctx *c, ipr__words *w)
 {
     size_t slots = w->table.used ? w->table.used / 4 * 2 : 64, i, k;
     uint32_t *t = (uint32_t *)ipr__alloc(c, slots * 4);
@@ -12951,7 +12953,7 @@ IPR__FN ipr_index ipr__words_find(ipr_ctx *c, ipr__words *w, const char *s, size
 }
 
 /* The more frequent first, then by bytes: with all counts 0, by bytes. */
-IPR__FN int ipr__word_before(const void *arg, uint32_t a, uint32_t b)
+IPR__TOOL int ipr__word_before(const void *arg, uint32_t a, uint32_t b)
 {
     const ipr__words *w = (const ipr__words *)arg;
     const ipr__word *x = ipr__word_at(w, a), *y = ipr__word_at(w, b);
@@ -12964,7 +12966,7 @@ IPR__FN int ipr__word_before(const void *arg, uint32_t a, uint32_t b)
 /* ---- text: characters ---- */
 
 /* The code point of a valid UTF-8 character of len bytes. */
-IPR__FN uint32_t ipr__utf8_get(const uint8_t *s, int len)
+IPR__TOOL uint32_t ipr__utf8_get(const uint8_t *s, int len)
 {
     uint32_t u = len == 1 ? s[0] : s[0] & (0x7fu >> len);
     int i;
@@ -12979,7 +12981,7 @@ enum {
 };
 
 /* First and last code points of runs that are no letters: 1 in the third place is white space. */
-IPR__FN int ipr__char_kind(uint32_t u)
+IPR__TOOL int ipr__char_kind(uint32_t u)
 {
     static const uint32_t runs[][3] = {
         {0x85, 0x85, 1},     {0xa0, 0xa0, 1},     {0x80, 0xa9, 0},      {0xab, 0xb4, 0},     {0xb6, 0xb9, 0},
@@ -12999,7 +13001,7 @@ IPR__FN int ipr__char_kind(uint32_t u)
 }
 
 /* Lower case of a code point below 0x800; what it maps to has as many bytes. */
-IPR__FN uint32_t ipr__lower(uint32_t u)
+IPR__TOOL uint32_t ipr__lower(uint32_t u)
 {
     if (u < 0x80) return u >= 'A' && u <= 'Z' ? u + 32 : u;
     if (u < 0x100) return u >= 0xc0 && u <= 0xde && u != 0xd7 ? u + 32 : u;
@@ -13017,7 +13019,7 @@ IPR__FN uint32_t ipr__lower(uint32_t u)
 }
 
 /* Valid UTF-8 to lower case, in place. */
-IPR__FN void ipr__lower_text(char *s, size_t n)
+IPR__TOOL void ipr__lower_text(char *s, size_t n)
 {
     size_t i;
     for (i = 0; i < n; i++) {
@@ -13031,7 +13033,7 @@ IPR__FN void ipr__lower_text(char *s, size_t n)
 }
 
 /* IPR__CH_* of the character at s[i], 0 < *step bytes; beyond the end white space. */
-IPR__FN int ipr__kind_at(const char *s, size_t n, size_t i, size_t *step)
+IPR__TOOL int ipr__kind_at(const char *s, size_t n, size_t i, size_t *step)
 {
     const uint8_t *p = (const uint8_t *)s + i;
     const int len = i < n ? ipr__utf8(p, n - i) : 0;
@@ -13040,7 +13042,7 @@ IPR__FN int ipr__kind_at(const char *s, size_t n, size_t i, size_t *step)
 }
 
 /* The next token of valid UTF-8 from *at on: its start, *len bytes (0 at the end). */
-IPR__FN const char *ipr__token(int kind, const char *s, size_t n, size_t *at, size_t *len)
+IPR__TOOL const char *ipr__token(int kind, const char *s, size_t n, size_t *at, size_t *len)
 {
     size_t i = *at, start, step, next;
     int k;
@@ -13081,13 +13083,13 @@ typedef struct ipr__corpus {
     ipr_index count;
 } ipr__corpus;
 
-IPR__FN int ipr__corpus_bad(ipr__corpus *k, ipr_index line, const char *why)
+IPR__TOOL int ipr__corpus_bad(ipr__corpus *k, ipr_index line, const char *why)
 {
     return ipr__fail(k->c, IPR_E_FORMAT, k->fn, "%s:%I: %s", k->file, line, why);
 }
 
 /* n bytes of the file, which stand from line `line` on, as UTF-8 behind what k->text holds. */
-IPR__FN int ipr__corpus_text(ipr__corpus *k, ipr_index line, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__corpus_text(ipr__corpus *k, ipr_index line, const uint8_t *p, size_t n)
 {
     static const uint16_t cp1252[32] = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
                                         0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,   0x17d,  0x8f,
@@ -13121,7 +13123,7 @@ IPR__FN int ipr__corpus_text(ipr__corpus *k, ipr_index line, const uint8_t *p, s
 }
 
 /* The class of a label in the file's encoding; a new one unless d.like fixes them. -1 on error. */
-IPR__FN ipr_index ipr__corpus_class(ipr__corpus *k, ipr_index line, const void *p, size_t n)
+IPR__TOOL ipr_index ipr__corpus_class(ipr__corpus *k, ipr_index line, const void *p, size_t n)
 {
     const size_t from = k->text.used;
     const char *s;
@@ -13142,7 +13144,7 @@ IPR__FN ipr_index ipr__corpus_class(ipr__corpus *k, ipr_index line, const void *
 }
 
 /* Tags of the text from byte `from` on become a space. */
-IPR__FN void ipr__strip_tags(ipr__buf *b, size_t from)
+IPR__TOOL void ipr__strip_tags(ipr__buf *b, size_t from)
 {
     char *s = (char *)b->p;
     size_t i, to = from, end;
@@ -13163,7 +13165,7 @@ IPR__FN void ipr__strip_tags(ipr__buf *b, size_t from)
 }
 
 /* The text from byte `from` on is an item of this class (-1: none). */
-IPR__FN int ipr__corpus_item(ipr__corpus *k, size_t from, ipr_index cls)
+IPR__TOOL int ipr__corpus_item(ipr__corpus *k, size_t from, ipr_index cls)
 {
     ipr_index end;
     int32_t label = (int32_t)cls;
@@ -13177,7 +13179,7 @@ IPR__FN int ipr__corpus_item(ipr__corpus *k, size_t from, ipr_index cls)
 }
 
 /* The next line without its end; 0 when there is none. k->line is its number. */
-IPR__FN int ipr__corpus_line(ipr__corpus *k, const uint8_t **p, size_t *n)
+IPR__TOOL int ipr__corpus_line(ipr__corpus *k, const uint8_t **p, size_t *n)
 {
     size_t i = k->pos;
     if (i >= k->n || k->c->err) return 0;
@@ -13190,7 +13192,7 @@ IPR__FN int ipr__corpus_line(ipr__corpus *k, const uint8_t **p, size_t *n)
     return 1;
 }
 
-IPR__FN int ipr__blank(const void *text, size_t n)
+IPR__TOOL int ipr__blank(const void *text, size_t n)
 {
     const uint8_t *p = (const uint8_t *)text;
     size_t i = 0;
@@ -13199,7 +13201,7 @@ IPR__FN int ipr__blank(const void *text, size_t n)
 }
 
 /* "DESC:manner How did ...": one class, one text. */
-IPR__FN int ipr__trec_line(ipr__corpus *k, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__trec_line(ipr__corpus *k, const uint8_t *p, size_t n)
 {
     size_t colon = 0, end, from = k->text.used;
     ipr_index cls;
@@ -13213,7 +13215,7 @@ IPR__FN int ipr__trec_line(ipr__corpus *k, const uint8_t *p, size_t n)
 }
 
 /* One tree: numbers after "(" are labels, the first of them the root's; all else is leaves. */
-IPR__FN int ipr__tree_line(ipr__corpus *k, const uint8_t *p, size_t n)
+IPR__TOOL int ipr__tree_line(ipr__corpus *k, const uint8_t *p, size_t n)
 {
     size_t i = 0, start, depth = 0, from = k->text.used;
     ipr_index cls = -1;
@@ -13257,7 +13259,7 @@ IPR__FN int ipr__tree_line(ipr__corpus *k, const uint8_t *p, size_t n)
 }
 
 /* The field at k->pos goes to `to` (NULL: nowhere). Leaves k->pos behind it, at its separator, line end or the end. */
-IPR__FN int ipr__csv_field(ipr__corpus *k, uint8_t separator, ipr__buf *to)
+IPR__TOOL int ipr__csv_field(ipr__corpus *k, uint8_t separator, ipr__buf *to)
 {
     const ipr_index opened = k->line;
     int quoted = k->pos < k->n && k->p[k->pos] == '"' && !k->d.no_quotes;
@@ -13290,7 +13292,7 @@ IPR__FN int ipr__csv_field(ipr__corpus *k, uint8_t separator, ipr__buf *to)
 }
 
 /* All records. Line numbers are those of a record's first line. */
-IPR__FN int ipr__csv(ipr__corpus *k)
+IPR__TOOL int ipr__csv(ipr__corpus *k)
 {
     const uint8_t separator = k->d.format == IPR_TEXT_TSV ? '\t' : ',';
     const int lab = k->d.label_column ? k->d.label_column : 1, txt = k->d.text_column ? k->d.text_column : 2;
@@ -13322,7 +13324,7 @@ IPR__FN int ipr__csv(ipr__corpus *k)
     return k->c->err;
 }
 
-IPR__FN void ipr__corpus_start(ipr__corpus *k, ipr_ctx *c, const char *fn, const char *file, const ipr_text_desc *d)
+IPR__TOOL void ipr__corpus_start(ipr__corpus *k, ipr_ctx *c, const char *fn, const char *file, const ipr_text_desc *d)
 {
     const ipr_index zero = 0;
     ipr_index i;
@@ -13342,7 +13344,7 @@ IPR__FN void ipr__corpus_start(ipr__corpus *k, ipr_ctx *c, const char *fn, const
 }
 
 /* The rest of a reader is k's file from now on; *owned is to be freed. Byte order marks are looked at. */
-IPR__FN int ipr__corpus_file(ipr__corpus *k, ipr_reader *r, void **owned)
+IPR__TOOL int ipr__corpus_file(ipr__corpus *k, ipr_reader *r, void **owned)
 {
     *owned = NULL;
     if (r->status) return r->status;
@@ -13360,7 +13362,7 @@ IPR__FN int ipr__corpus_file(ipr__corpus *k, ipr_reader *r, void **owned)
     return IPR_OK;
 }
 
-IPR_API void ipr_texts_free(ipr_texts *t)
+IPR_API IPR__COLD void ipr_texts_free(ipr_texts *t)
 {
     int i;
     if (!t) return;
@@ -13369,7 +13371,7 @@ IPR_API void ipr_texts_free(ipr_texts *t)
 }
 
 /* Class names in order, labels renumbered, and the object; frees the corpus. */
-IPR__FN ipr_texts *ipr__corpus_end(ipr__corpus *k)
+IPR__TOOL ipr_texts *ipr__corpus_end(ipr__corpus *k)
 {
     ipr_ctx *c = k->c;
     const char *name = k->d.name ? k->d.name : "text";
@@ -13426,7 +13428,7 @@ IPR__FN ipr_texts *ipr__corpus_end(ipr__corpus *k)
     return t;
 }
 
-IPR_API ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d)
+IPR_API IPR__COLD ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d)
 {
     ipr__corpus k;
     const uint8_t *p = NULL;
@@ -13454,7 +13456,7 @@ IPR_API ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d)
     return ipr__corpus_end(&k);
 }
 
-IPR_API ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_desc *d)
+IPR_API IPR__COLD ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_desc *d)
 {
     ipr_reader r;
     ipr_texts *t;
@@ -13465,7 +13467,7 @@ IPR_API ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_d
 }
 
 /* Does the line of n bytes hold this word anywhere, or (at = 0) begin with it? */
-IPR__FN int ipr__line_has(const char *s, size_t n, const char *word, int anywhere)
+IPR__TOOL int ipr__line_has(const char *s, size_t n, const char *word, int anywhere)
 {
     const size_t w = ipr__strlen(word);
     size_t i;
@@ -13475,7 +13477,7 @@ IPR__FN int ipr__line_has(const char *s, size_t n, const char *word, int anywher
 }
 
 /* A message from byte `from` on: its headers, quotes and footer go. */
-IPR__FN void ipr__strip_message(ipr__buf *b, size_t from, int strip)
+IPR__TOOL void ipr__strip_message(ipr__buf *b, size_t from, int strip)
 {
     static const char *const said[] = {"writes in", "writes:", "wrote:", "says:", "said:"};
     char *s = (char *)b->p;
@@ -13514,7 +13516,7 @@ IPR__FN void ipr__strip_message(ipr__buf *b, size_t from, int strip)
 }
 
 /* A file as one item of class cls. */
-IPR__FN int ipr__folder_file(ipr__corpus *k, const char *path, ipr_index cls)
+IPR__TOOL int ipr__folder_file(ipr__corpus *k, const char *path, ipr_index cls)
 {
     ipr_reader r;
     void *owned = NULL;
@@ -13533,7 +13535,7 @@ IPR__FN int ipr__folder_file(ipr__corpus *k, const char *path, ipr_index cls)
 }
 
 /* a/b in a block of its own, NULL on error */
-IPR__FN char *ipr__path(ipr_ctx *c, const char *a, const char *b)
+IPR__TOOL char *ipr__path(ipr_ctx *c, const char *a, const char *b)
 {
     char *slash = ipr__join(c, a, "/"), *path = slash ? ipr__join(c, slash, b) : NULL;
     ipr__free(c, slash);
@@ -13541,7 +13543,7 @@ IPR__FN char *ipr__path(ipr_ctx *c, const char *a, const char *b)
 }
 
 /* The names in a folder, sorted: order[] of words w; NULL on error. Dot files are passed over. */
-IPR__FN uint32_t *ipr__folder_names(ipr_ctx *c, const char *path, ipr__words *w)
+IPR__TOOL uint32_t *ipr__folder_names(ipr_ctx *c, const char *path, ipr__words *w)
 {
     uint32_t *order = NULL;
     size_t i;
@@ -13565,7 +13567,7 @@ IPR__FN uint32_t *ipr__folder_names(ipr_ctx *c, const char *path, ipr__words *w)
 }
 
 /* Every file of one class's folder. */
-IPR__FN int ipr__folder_class(ipr__corpus *k, const char *root, const char *cls)
+IPR__TOOL int ipr__folder_class(ipr__corpus *k, const char *root, const char *cls)
 {
     char *folder = ipr__path(k->c, root, cls);
     ipr__words names;
@@ -13588,7 +13590,7 @@ IPR__FN int ipr__folder_class(ipr__corpus *k, const char *root, const char *cls)
     return k->c->err;
 }
 
-IPR_API ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_text_desc *d)
+IPR_API IPR__COLD ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_text_desc *d)
 {
     ipr__corpus k;
     ipr__words names;
@@ -13620,7 +13622,7 @@ IPR_API ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_tex
     return ipr__corpus_end(&k);
 }
 
-IPR_API const char *ipr_texts_item(const ipr_texts *t, ipr_index i, size_t *bytes)
+IPR_API IPR__COLD const char *ipr_texts_item(const ipr_texts *t, ipr_index i, size_t *bytes)
 {
     if (bytes) *bytes = 0;
     if (!t || i < 0 || i >= t->count) return NULL;
@@ -13629,7 +13631,7 @@ IPR_API const char *ipr_texts_item(const ipr_texts *t, ipr_index i, size_t *byte
 }
 
 /* Item `from` becomes item `to`, at or before it. */
-IPR__FN void ipr__texts_move(ipr_texts *t, ipr_index from, ipr_index to)
+IPR__TOOL void ipr__texts_move(ipr_texts *t, ipr_index from, ipr_index to)
 {
     ipr_index *at = (ipr_index *)t->own[1], i, n = at[from + 1] - at[from];
     char *s = (char *)t->own[0];
@@ -13637,8 +13639,8 @@ IPR__FN void ipr__texts_move(ipr_texts *t, ipr_index from, ipr_index to)
     at[to + 1] = at[to] + n;
 }
 
-IPR_API int ipr_texts_parallel(ipr_ctx *c, const char *path_a, const char *path_b, const ipr_text_desc *d,
-                               ipr_texts **a, ipr_texts **b)
+IPR_API IPR__COLD int ipr_texts_parallel(ipr_ctx *c, const char *path_a, const char *path_b, const ipr_text_desc *d,
+                                         ipr_texts **a, ipr_texts **b)
 {
     const char *fn = "ipr_texts_parallel";
     ipr_text_desc lines = IPR_ZERO;
@@ -13682,7 +13684,7 @@ struct ipr_vocab {
     char hash[65];
 };
 
-IPR_API void ipr_vocab_free(ipr_vocab *v)
+IPR_API IPR__COLD void ipr_vocab_free(ipr_vocab *v)
 {
     if (!v) return;
     ipr__words_free(v->c, &v->w);
@@ -13706,12 +13708,12 @@ IPR_API int32_t ipr_vocab_id(const ipr_vocab *v, const char *word)
 }
 IPR_API int32_t ipr_vocab_unk(const ipr_vocab *v) { return v ? v->unk : -1; }
 IPR_API int32_t ipr_vocab_pad(const ipr_vocab *v) { return v ? v->pad : -1; }
-IPR_API const char *ipr_vocab_hash(const ipr_vocab *v) { return v ? v->hash : ""; }
+IPR_API IPR__COLD const char *ipr_vocab_hash(const ipr_vocab *v) { return v ? v->hash : ""; }
 
 static const char *const ipr__tokenizers[] = {"space", "word", "char"};
 
 /* An empty vocabulary with its specials. */
-IPR__FN ipr_vocab *ipr__vocab_make(ipr_ctx *c, const char *fn, const ipr_vocab_desc *d)
+IPR__TOOL ipr_vocab *ipr__vocab_make(ipr_ctx *c, const char *fn, const ipr_vocab_desc *d)
 {
     static const char *const usual[] = {"<unk>", "<pad>"};
     ipr_vocab *v;
@@ -13749,7 +13751,7 @@ IPR__FN ipr_vocab *ipr__vocab_make(ipr_ctx *c, const char *fn, const ipr_vocab_d
 }
 
 /* All words are in. */
-IPR__FN ipr_vocab *ipr__vocab_seal(ipr_vocab *v)
+IPR__TOOL ipr_vocab *ipr__vocab_seal(ipr_vocab *v)
 {
     ipr_sha256 sha;
     uint8_t sum[32];
@@ -13773,7 +13775,7 @@ IPR__FN ipr_vocab *ipr__vocab_seal(ipr_vocab *v)
 }
 
 /* The text in v's case; NULL on error. */
-IPR__FN const char *ipr__vocab_case(ipr_vocab *v, const char *text, size_t n)
+IPR__TOOL const char *ipr__vocab_case(ipr_vocab *v, const char *text, size_t n)
 {
     if (!v->d.lower) return text;
     v->lowered.used = 0;
@@ -13782,7 +13784,7 @@ IPR__FN const char *ipr__vocab_case(ipr_vocab *v, const char *text, size_t n)
     return (const char *)v->lowered.p;
 }
 
-IPR_API ipr_vocab *ipr_vocab_build(ipr_ctx *c, const ipr_vocab_desc *d, const ipr_texts *const *texts, int n)
+IPR_API IPR__COLD ipr_vocab *ipr_vocab_build(ipr_ctx *c, const ipr_vocab_desc *d, const ipr_texts *const *texts, int n)
 {
     const char *fn = "ipr_vocab_build", *s, *t;
     ipr_vocab *v = ipr__vocab_make(c, fn, d);
@@ -13821,7 +13823,7 @@ IPR_API ipr_vocab *ipr_vocab_build(ipr_ctx *c, const ipr_vocab_desc *d, const ip
 }
 
 /* Ids of a valid text into out, up to cap of them; returns how many there are. */
-IPR__FN ipr_index ipr__encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
+IPR__TOOL ipr_index ipr__encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
 {
     const char *t = ipr__vocab_case(v, text, bytes), *s;
     size_t at = 0, len;
@@ -13838,7 +13840,7 @@ IPR__FN ipr_index ipr__encode(ipr_vocab *v, const char *text, size_t bytes, int3
     return t ? n : -1;
 }
 
-IPR_API ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
+IPR_API IPR__COLD ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes, int32_t *out, ipr_index cap)
 {
     size_t i;
     if (!v || v->c->err) return -1;
@@ -13858,7 +13860,7 @@ IPR_API ipr_index ipr_vocab_encode(ipr_vocab *v, const char *text, size_t bytes,
     return ipr__encode(v, text ? text : "", bytes, out, cap);
 }
 
-IPR_API size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_index n, char *out, size_t cap)
+IPR_API IPR__COLD size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_index n, char *out, size_t cap)
 {
     size_t len = 0, k;
     ipr_index i;
@@ -13876,7 +13878,7 @@ IPR_API size_t ipr_vocab_decode(const ipr_vocab *v, const int32_t *ids, ipr_inde
     return len;
 }
 
-IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const ipr_encode_desc *desc)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const ipr_encode_desc *desc)
 {
     const char *fn = "ipr_dataset_texts";
     ipr_encode_desc d = IPR_ZERO;
@@ -13923,7 +13925,7 @@ IPR_API ipr_dataset *ipr_dataset_texts(const ipr_texts *t, ipr_vocab *v, const i
 
 /* ---- vocabulary files ---- */
 
-IPR_API int ipr_vocab_write(const ipr_vocab *v, ipr_writer *w)
+IPR_API IPR__COLD int ipr_vocab_write(const ipr_vocab *v, ipr_writer *w)
 {
     ipr_json j;
     size_t i;
@@ -13946,7 +13948,7 @@ IPR_API int ipr_vocab_write(const ipr_vocab *v, ipr_writer *w)
     return ipr_json_finish(&j);
 }
 
-IPR_API int ipr_vocab_save(const ipr_vocab *v, const char *path)
+IPR_API IPR__COLD int ipr_vocab_save(const ipr_vocab *v, const char *path)
 {
     ipr_writer w;
     int status;
@@ -13959,7 +13961,7 @@ IPR_API int ipr_vocab_save(const ipr_vocab *v, const char *path)
 }
 
 /* Words and counts of a parsed file; what is wrong with them, or NULL. */
-IPR__FN const char *ipr__vocab_parse(ipr_vocab *v, ipr_json_val root)
+IPR__TOOL const char *ipr__vocab_parse(ipr_vocab *v, ipr_json_val root)
 {
     ipr_json_val words = ipr_json_member(root, "words"), counts = ipr_json_member(root, "counts"), word, count;
     size_t cw = 0, cc = 0, n;
@@ -13989,7 +13991,7 @@ IPR__FN const char *ipr__vocab_parse(ipr_vocab *v, ipr_json_val root)
     return NULL;
 }
 
-IPR_API ipr_vocab *ipr_vocab_read(ipr_reader *r)
+IPR_API IPR__COLD ipr_vocab *ipr_vocab_read(ipr_reader *r)
 {
     const char *fn = "ipr_vocab_read", *why = NULL;
     ipr_vocab_desc none = IPR_ZERO;
@@ -14030,7 +14032,7 @@ IPR_API ipr_vocab *ipr_vocab_read(ipr_reader *r)
     return v;
 }
 
-IPR_API ipr_vocab *ipr_vocab_load(ipr_ctx *c, const char *path)
+IPR_API IPR__COLD ipr_vocab *ipr_vocab_load(ipr_ctx *c, const char *path)
 {
     ipr_reader r;
     ipr_vocab *v;
@@ -14040,7 +14042,7 @@ IPR_API ipr_vocab *ipr_vocab_load(ipr_ctx *c, const char *path)
     return v;
 }
 
-IPR_API int ipr_vocab_check(const ipr_vocab *v, const ipr_st *st)
+IPR_API IPR__COLD int ipr_vocab_check(const ipr_vocab *v, const ipr_st *st)
 {
     const char *hash = ipr_st_meta(st, "ipr.vocab");
     if (!v || !st) return v ? ipr__fail(v->c, IPR_E_ARG, "ipr_vocab_check", "the file is NULL") : IPR_E_ARG;
@@ -14056,7 +14058,7 @@ IPR_API int ipr_vocab_check(const ipr_vocab *v, const ipr_st *st)
 
 /* A line of vectors: the word is what stands before the last `width` fields. 0: too few fields; else 1 and its bytes.
  */
-IPR__FN int ipr__vector_word(const char *s, size_t n, ipr_index width, size_t *word)
+IPR__TOOL int ipr__vector_word(const char *s, size_t n, ipr_index width, size_t *word)
 {
     ipr_index fields = 0;
     while (n && ipr__blank(s + n - 1, 1)) n--;
@@ -14069,7 +14071,7 @@ IPR__FN int ipr__vector_word(const char *s, size_t n, ipr_index width, size_t *w
     return n > 0 && fields == width;
 }
 
-IPR_API ipr_index ipr_embed_vectors_read(ipr_tensor *table, const ipr_vocab *v, ipr_reader *r)
+IPR_API IPR__COLD ipr_index ipr_embed_vectors_read(ipr_tensor *table, const ipr_vocab *v, ipr_reader *r)
 {
     const char *fn = "ipr_embed_vectors";
     ipr_ctx *c = v ? v->c : NULL;
@@ -14151,7 +14153,7 @@ IPR_API ipr_index ipr_embed_vectors_read(ipr_tensor *table, const ipr_vocab *v, 
     return found;
 }
 
-IPR_API ipr_index ipr_embed_vectors(ipr_tensor *table, const ipr_vocab *v, const char *path)
+IPR_API IPR__COLD ipr_index ipr_embed_vectors(ipr_tensor *table, const ipr_vocab *v, const char *path)
 {
     ipr_reader r;
     ipr_index n;
@@ -14173,7 +14175,7 @@ typedef struct ipr__grammar {
 } ipr__grammar;
 
 /* One alternative of a rule, its [X] filled in; depth ends a grammar that never does. */
-IPR__FN void ipr__grammar_put(ipr__grammar *g, const char *rule, int depth)
+IPR__TOOL void ipr__grammar_put(ipr__grammar *g, const char *rule, int depth)
 {
     uint32_t n = 1, pick;
     const char *s;
@@ -14187,7 +14189,7 @@ IPR__FN void ipr__grammar_put(ipr__grammar *g, const char *rule, int depth)
     }
 }
 
-IPR_API ipr_texts *ipr_texts_questions(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
+IPR_API IPR__COLD ipr_texts *ipr_texts_questions(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
 {
     static const char *const labels[] = {"ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"};
     static const char *const of_class[] = {
@@ -14260,7 +14262,7 @@ IPR_API ipr_texts *ipr_texts_questions(ipr_ctx *c, uint64_t seed, uint64_t first
 }
 
 /* The k-th of the parts of s between bars. */
-IPR__FN void ipr__part(ipr_ctx *c, ipr__buf *out, const char *s, uint32_t k)
+IPR__TOOL void ipr__part(ipr_ctx *c, ipr__buf *out, const char *s, uint32_t k)
 {
     for (; k; s++) k -= *s == '|';
     for (; *s && *s != '|'; s++)
@@ -14268,7 +14270,7 @@ IPR__FN void ipr__part(ipr_ctx *c, ipr__buf *out, const char *s, uint32_t k)
 }
 
 /* A noun phrase in both languages: article or number, adjectives, noun. Returns 1 for a plural. */
-IPR__FN int ipr__pair_noun(ipr_ctx *c, ipr_rng *r, ipr__buf *en, ipr__buf *fr, const char *const *nouns, uint32_t n)
+IPR__TOOL int ipr__pair_noun(ipr_ctx *c, ipr_rng *r, ipr__buf *en, ipr__buf *fr, const char *const *nouns, uint32_t n)
 {
     /* singular and plural, English and French; nouns begin with f or m, and v before a vowel (or mute h) */
     static const char *const adjectives[] = {"black|noir|noire|noirs|noires",
@@ -14317,8 +14319,8 @@ IPR__FN int ipr__pair_noun(ipr_ctx *c, ipr_rng *r, ipr__buf *en, ipr__buf *fr, c
     return plural;
 }
 
-IPR_API int ipr_texts_pairs(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count, ipr_texts **english,
-                            ipr_texts **french)
+IPR_API IPR__COLD int ipr_texts_pairs(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count, ipr_texts **english,
+                                      ipr_texts **french)
 {
     /* f or m, v before a vowel, n where English takes "an" */
     static const char *const who[] = {"m-- dog|dogs|chien|chiens",
@@ -14393,7 +14395,7 @@ IPR_API int ipr_texts_pairs(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index
 
 #if IPR__FILES
 /* root/name + tail in out; 0 when it does not fit or is no file. */
-IPR__FN int ipr__data_try(const char *root, const char *name, const char *tail, char *out, size_t cap)
+IPR__TOOL int ipr__data_try(const char *root, const char *name, const char *tail, char *out, size_t cap)
 {
     ipr__text t;
     size_t n = ipr__strlen(root);
@@ -14412,7 +14414,8 @@ IPR__FN int ipr__data_try(const char *root, const char *name, const char *tail, 
 }
 #endif
 
-IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, const char *name, char *out, size_t cap)
+IPR_API IPR__COLD int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, const char *name, char *out,
+                                    size_t cap)
 {
     if (out && cap) out[0] = 0;
     if (!roots || nroots < 0 || !name || !*name || !out || !cap)
@@ -14434,8 +14437,8 @@ IPR_API int ipr_data_find(ipr_ctx *c, const char *const *roots, int nroots, cons
 enum { IPR__IMAGE_MAX = 1 << 24 }; /* pixels a side: products of sides and weights stay inside 64 bits */
 
 /* Pixels for an image of this size; NULL on error. */
-IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_index width, ipr_index height,
-                                 int channels)
+IPR__TOOL uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_index width, ipr_index height,
+                                   int channels)
 {
     size_t bytes;
     ipr__zero(im, sizeof *im);
@@ -14455,7 +14458,7 @@ IPR__FN uint8_t *ipr__image_make(ipr_ctx *c, const char *fn, ipr_image *im, ipr_
     return (uint8_t *)im->owned;
 }
 
-IPR__FN int ipr__image_check(ipr_ctx *c, const char *fn, const ipr_image *im)
+IPR__TOOL int ipr__image_check(ipr_ctx *c, const char *fn, const ipr_image *im)
 {
     if (ipr_status(c)) return ipr_status(c);
     if (im && im->px && im->width > 0 && im->height > 0 && im->width <= IPR__IMAGE_MAX &&
@@ -14464,7 +14467,7 @@ IPR__FN int ipr__image_check(ipr_ctx *c, const char *fn, const ipr_image *im)
     return ipr__fail(c, IPR_E_ARG, fn, "the image is NULL or empty, or has not 1 or 3 channels");
 }
 
-IPR_API void ipr_image_free(ipr_ctx *c, ipr_image *im)
+IPR_API IPR__COLD void ipr_image_free(ipr_ctx *c, ipr_image *im)
 {
     if (!im) return;
     ipr__free(c, im->owned);
@@ -14473,7 +14476,7 @@ IPR_API void ipr_image_free(ipr_ctx *c, ipr_image *im)
 
 /* A number of a PNM header, with the white space and comments before it and the one character behind it.
    -1 on anything else, or over 2^24. */
-IPR__FN ipr_index ipr__pnm_number(ipr_reader *r)
+IPR__TOOL ipr_index ipr__pnm_number(ipr_reader *r)
 {
     uint8_t ch = ' ';
     ipr_index v = 0;
@@ -14492,13 +14495,13 @@ IPR__FN ipr_index ipr__pnm_number(ipr_reader *r)
 }
 
 /* A sample to 0..255, rounded to nearest; one over maxval counts as maxval. */
-IPR__FN uint8_t ipr__pnm_scale(ipr_index v, ipr_index maxval)
+IPR__TOOL uint8_t ipr__pnm_scale(ipr_index v, ipr_index maxval)
 {
     return (uint8_t)((IPR__MIN(v, maxval) * 255 + maxval / 2) / maxval);
 }
 
 /* The raster; samples over one byte are big-endian. */
-IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxval)
+IPR__TOOL int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxval)
 {
     uint8_t chunk[512];
     size_t i, k;
@@ -14516,7 +14519,7 @@ IPR__FN int ipr__pnm_pixels(ipr_reader *r, uint8_t *px, size_t n, ipr_index maxv
     return IPR_OK;
 }
 
-IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out)
+IPR_API IPR__COLD int ipr_image_read(ipr_reader *r, ipr_image *out)
 {
     uint8_t head[2] = {0, 0};
     ipr_index w, h, maxval;
@@ -14552,7 +14555,7 @@ IPR_API int ipr_image_read(ipr_reader *r, ipr_image *out)
     return r->status;
 }
 
-IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out)
+IPR_API IPR__COLD int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out)
 {
     ipr_reader r;
     int status;
@@ -14567,7 +14570,7 @@ IPR_API int ipr_image_load(ipr_ctx *c, const char *path, ipr_image *out)
     return status;
 }
 
-IPR_API int ipr_image_write(ipr_writer *w, const ipr_image *im)
+IPR_API IPR__COLD int ipr_image_write(ipr_writer *w, const ipr_image *im)
 {
     char head[64];
     if (!w) return IPR_E_ARG;
@@ -14578,7 +14581,7 @@ IPR_API int ipr_image_write(ipr_writer *w, const ipr_image *im)
     return ipr_writer_write(w, im->px, (size_t)im->width * (size_t)im->height * (size_t)im->channels);
 }
 
-IPR_API int ipr_image_save(ipr_ctx *c, const char *path, const ipr_image *im)
+IPR_API IPR__COLD int ipr_image_save(ipr_ctx *c, const char *path, const ipr_image *im)
 {
     ipr_writer w;
     int status;
@@ -14591,7 +14594,7 @@ IPR_API int ipr_image_save(ipr_ctx *c, const char *path, const ipr_image *im)
 
 /* Where a new pixel's centre falls among n old ones: between old pixels *a and *b, *num / (2 * m) of the way to *b.
    (x + 1/2) n / m - 1/2 = ((2 x + 1) n - m) / (2 m). */
-IPR__FN void ipr__bilinear_at(ipr_index x, ipr_index n, ipr_index m, ipr_index *a, ipr_index *b, uint64_t *num)
+IPR__TOOL void ipr__bilinear_at(ipr_index x, ipr_index n, ipr_index m, ipr_index *a, ipr_index *b, uint64_t *num)
 {
     int64_t top = (2 * (int64_t)x + 1) * (int64_t)n - (int64_t)m;
     if (top < 0) top = 0;
@@ -14600,7 +14603,7 @@ IPR__FN void ipr__bilinear_at(ipr_index x, ipr_index n, ipr_index m, ipr_index *
     *b = *a + 1 < n ? *a + 1 : n - 1;
 }
 
-IPR__FN void ipr__resize_bilinear(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
+IPR__TOOL void ipr__resize_bilinear(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
 {
     ipr_index x, y, x0, x1, y0, y1, ch = im->channels, k;
     uint64_t fx, fy, wx = 2 * (uint64_t)width, wy = 2 * (uint64_t)height;
@@ -14619,15 +14622,15 @@ IPR__FN void ipr__resize_bilinear(const ipr_image *im, ipr_index width, ipr_inde
 }
 
 /* New pixel x of m covers old ones [x n / m, (x + 1) n / m): in units of 1/m, old pixel i is [i m, (i + 1) m). */
-IPR__FN uint64_t ipr__box_weight(ipr_index i, ipr_index x, ipr_index n, ipr_index m)
+IPR__TOOL uint64_t ipr__box_weight(ipr_index i, ipr_index x, ipr_index n, ipr_index m)
 {
     int64_t from = IPR__MAX((int64_t)i * m, (int64_t)x * n), to = IPR__MIN(((int64_t)i + 1) * m, ((int64_t)x + 1) * n);
     return to > from ? (uint64_t)(to - from) : 0;
 }
 
 /* Sum over the area of new pixel (x, y), channel k, weighted by overlap: below 255 * 2^24 * 2^24, inside 64 bits. */
-IPR__FN uint64_t ipr__box_sum(const ipr_image *im, ipr_index x, ipr_index y, ipr_index width, ipr_index height,
-                              ipr_index k)
+IPR__TOOL uint64_t ipr__box_sum(const ipr_image *im, ipr_index x, ipr_index y, ipr_index width, ipr_index height,
+                                ipr_index k)
 {
     ipr_index i0 = (ipr_index)((int64_t)x * im->width / width), j0 = (ipr_index)((int64_t)y * im->height / height);
     ipr_index i1 = (ipr_index)((((int64_t)x + 1) * im->width + width - 1) / width);
@@ -14643,7 +14646,7 @@ IPR__FN uint64_t ipr__box_sum(const ipr_image *im, ipr_index x, ipr_index y, ipr
 }
 
 /* Exact area means, rounded to nearest: the weights of a pixel add up to the old width times the old height. */
-IPR__FN void ipr__resize_box(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
+IPR__TOOL void ipr__resize_box(const ipr_image *im, ipr_index width, ipr_index height, uint8_t *dst)
 {
     uint64_t all = (uint64_t)im->width * (uint64_t)im->height;
     ipr_index x, y, k;
@@ -14653,8 +14656,8 @@ IPR__FN void ipr__resize_box(const ipr_image *im, ipr_index width, ipr_index hei
                 *dst++ = (uint8_t)((ipr__box_sum(im, x, y, width, height, k) + all / 2) / all);
 }
 
-IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter,
-                             ipr_image *out)
+IPR_API IPR__COLD int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, ipr_index height, int filter,
+                                       ipr_image *out)
 {
     uint8_t *px;
     if (!out) return ipr__fail(c, IPR_E_ARG, "ipr_image_resize", "out is NULL");
@@ -14669,7 +14672,7 @@ IPR_API int ipr_image_resize(ipr_ctx *c, const ipr_image *im, ipr_index width, i
     return IPR_OK;
 }
 
-IPR_API int ipr_image_grey(ipr_ctx *c, const ipr_image *im, ipr_image *out)
+IPR_API IPR__COLD int ipr_image_grey(ipr_ctx *c, const ipr_image *im, ipr_image *out)
 {
     uint8_t *px;
     size_t i, n;
@@ -14688,7 +14691,7 @@ IPR_API int ipr_image_grey(ipr_ctx *c, const ipr_image *im, ipr_image *out)
     return IPR_OK;
 }
 
-IPR_API ipr_tensor *ipr_image_tensor(ipr_ctx *c, const ipr_image *im)
+IPR_API IPR__COLD ipr_tensor *ipr_image_tensor(ipr_ctx *c, const ipr_image *im)
 {
     ipr_real table[256], *dst;
     ipr_index dims[3], i, n;
@@ -14708,7 +14711,7 @@ IPR_API ipr_tensor *ipr_image_tensor(ipr_ctx *c, const ipr_image *im)
     return t;
 }
 
-IPR_API int ipr_dataset_image(const ipr_dataset *ds, ipr_index i, ipr_image *out)
+IPR_API IPR__COLD int ipr_dataset_image(const ipr_dataset *ds, ipr_index i, ipr_image *out)
 {
     const uint8_t *px = ipr_dataset_item_u8(ds, i);
     int colour = ds && ds->rank == 3 && ds->dims[2] == 3, lead = ds && ds->rank == 3 && ds->dims[0] == 1 && !colour;
@@ -15007,7 +15010,7 @@ IPR__FN void ipr__digits_task(void *arg, int item, int worker)
     for (; i < end; i++) job->labels[i] = ipr_digit_draw(job->seed, job->first + (uint64_t)i, job->px + i * 784);
 }
 
-IPR_API ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
+IPR_API IPR__COLD ipr_dataset *ipr_dataset_digits(ipr_ctx *c, uint64_t seed, uint64_t first, ipr_index count)
 {
     const ipr_index dims[2] = {28, 28};
     ipr__digits_job job;
@@ -16635,7 +16638,7 @@ IPR_API IPR__COLD int ipr_fit(ipr_ctx *c, const ipr_fit_desc *d, ipr_fit_result 
    Networks put together from layers. They take gates, scales and biases as tensors and know no scheme.
    Hands up: ipr_classifier, ipr_seq2seq. */
 
-IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
+IPR_API IPR__COLD ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc *d)
 {
     const char *fn = "ipr_classifier_new";
     ipr_rnn_desc rd = IPR_ZERO;
@@ -16685,14 +16688,14 @@ IPR_API ipr_classifier *ipr_classifier_new(ipr_ctx *c, const ipr_classifier_desc
     return m;
 }
 
-IPR_API void ipr_classifier_free(ipr_classifier *m)
+IPR_API IPR__COLD void ipr_classifier_free(ipr_classifier *m)
 {
     if (!m) return;
     ipr_params_free(m->params);
     ipr__free(m->c, m);
 }
 
-IPR_API ipr_classifier *ipr_classifier_clone(const ipr_classifier *m)
+IPR_API IPR__COLD ipr_classifier *ipr_classifier_clone(const ipr_classifier *m)
 {
     ipr_classifier *n = m ? ipr_classifier_new(m->c, &m->desc) : NULL;
     if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
@@ -16827,7 +16830,7 @@ IPR_API double ipr_classifier_accuracy(ipr_classifier *m, const ipr_dataset *ds,
 
 /* ---- ipr_seq2seq ---- */
 
-IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
+IPR_API IPR__COLD IPR__COLD ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_desc *desc)
 {
     const char *fn = "ipr_seq2seq_new";
     ipr_rnn_desc rd = IPR_ZERO;
@@ -16882,14 +16885,14 @@ IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_new(ipr_ctx *c, const ipr_seq2seq_des
     return m;
 }
 
-IPR_API IPR__COLD void ipr_seq2seq_free(ipr_seq2seq *m)
+IPR_API IPR__COLD IPR__COLD void ipr_seq2seq_free(ipr_seq2seq *m)
 {
     if (!m) return;
     ipr_params_free(m->params);
     ipr__free(m->c, m);
 }
 
-IPR_API IPR__COLD ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
+IPR_API IPR__COLD IPR__COLD ipr_seq2seq *ipr_seq2seq_clone(const ipr_seq2seq *m)
 {
     ipr_seq2seq *n = m ? ipr_seq2seq_new(m->c, &m->desc) : NULL;
     if (n && ipr_params_copy(n->params, m->params) != IPR_OK) {
@@ -17056,7 +17059,7 @@ IPR_API ipr_tensor *ipr_seq2seq_loss(ipr_seq2seq *m, ipr_tensor *source, ipr_ten
 
 /* ---- translation ---- */
 
-IPR_API IPR__COLD ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
+IPR_API IPR__COLD IPR__COLD ipr_decode_desc ipr_decode_resolved(const ipr_decode_desc *desc)
 {
     ipr_decode_desc d = IPR_ZERO;
     if (desc) d = *desc;
@@ -17455,7 +17458,7 @@ IPR_API IPR__COLD double ipr_seq2seq_bleu_forced(ipr_seq2seq *m, const ipr_datas
 
 /* ---- derivation: owner seed -> 64-bit seed of the counter RNG, one per item ---- */
 
-IPR__FN uint64_t ipr__derive(const void *seed, size_t bytes, const char *scheme, const char *layer, const char *item)
+IPR__TOOL uint64_t ipr__derive(const void *seed, size_t bytes, const char *scheme, const char *layer, const char *item)
 {
     char info[200];
     uint8_t out[8];
@@ -17469,8 +17472,8 @@ IPR__FN uint64_t ipr__derive(const void *seed, size_t bytes, const char *scheme,
 
 /* ---- trigger sets ---- */
 
-IPR_API ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise, const void *seed,
-                                      size_t seed_bytes, ipr_dataset **rest)
+IPR_API IPR__COLD ipr_dataset *ipr_triggers_new(ipr_ctx *c, ipr_dataset *from, ipr_index n, double noise,
+                                                const void *seed, size_t seed_bytes, ipr_dataset **rest)
 {
     const char *fn = "ipr_triggers_new";
     ipr_dataset *set = NULL;
@@ -17653,10 +17656,10 @@ IPR__TOOL void ipr__pairs_make(ipr_ctx *c, ipr_dataset *const *from, const ipr_p
     ipr__free(c, ids);
 }
 
-IPR_API IPR__COLD int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target,
-                                         const ipr_pairs_desc *desc, const void *seed, size_t seed_bytes,
-                                         ipr_dataset **trigger_source, ipr_dataset **trigger_target,
-                                         ipr_dataset **rest_source, ipr_dataset **rest_target)
+IPR_API IPR__COLD IPR__COLD int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_dataset *target,
+                                                   const ipr_pairs_desc *desc, const void *seed, size_t seed_bytes,
+                                                   ipr_dataset **trigger_source, ipr_dataset **trigger_target,
+                                                   ipr_dataset **rest_source, ipr_dataset **rest_target)
 {
     const char *fn = "ipr_triggers_pairs";
     ipr_dataset **to[4], *from[2], *out[4] = {NULL, NULL, NULL, NULL};
@@ -17708,7 +17711,7 @@ IPR_API IPR__COLD int ipr_triggers_pairs(ipr_ctx *c, ipr_dataset *source, ipr_da
     return c->err;
 }
 
-IPR__FN int ipr__secret_file(ipr_ctx *c, const char *path, const ipr_array *arrays, int n, const ipr_meta *meta)
+IPR__TOOL int ipr__secret_file(ipr_ctx *c, const char *path, const ipr_array *arrays, int n, const ipr_meta *meta)
 {
     ipr_writer w;
     int st = ipr_writer_file(c, &w, path, IPR_FILE_PRIVATE);
@@ -17718,7 +17721,7 @@ IPR__FN int ipr__secret_file(ipr_ctx *c, const char *path, const ipr_array *arra
     return st;
 }
 
-IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
+IPR_API IPR__COLD int ipr_triggers_save(const ipr_dataset *t, const char *path)
 {
     ipr_array e[3];
     ipr_pair pair[4];
@@ -17773,7 +17776,7 @@ IPR_API int ipr_triggers_save(const ipr_dataset *t, const char *path)
 }
 
 /* The number at *s, which moves behind it; -1 when there is none. */
-IPR__FN int64_t ipr__take_int(const char **s)
+IPR__TOOL int64_t ipr__take_int(const char **s)
 {
     int64_t v = 0;
     const char *p = *s;
@@ -17787,7 +17790,7 @@ IPR__FN int64_t ipr__take_int(const char **s)
     return v;
 }
 
-IPR__FN int64_t ipr__meta_int(const ipr_st *st, const char *key)
+IPR__TOOL int64_t ipr__meta_int(const ipr_st *st, const char *key)
 {
     const char *s = ipr_st_meta(st, key);
     return s ? ipr__take_int(&s) : -1;
@@ -17795,8 +17798,8 @@ IPR__FN int64_t ipr__meta_int(const ipr_st *st, const char *key)
 
 /* Tokens of a trigger file whose shapes fit. Offsets are checked by ipr_dataset_tokens; that they end with the tokens,
    here. */
-IPR__FN ipr_dataset *ipr__triggers_tokens(ipr_ctx *c, const char *path, const ipr_array *ids, const ipr_array *at,
-                                          const int32_t *lab, int classes, int32_t pad)
+IPR__TOOL ipr_dataset *ipr__triggers_tokens(ipr_ctx *c, const char *path, const ipr_array *ids, const ipr_array *at,
+                                            const int32_t *lab, int classes, int32_t pad)
 {
     const ipr_index count = at->dims[0] - 1, tokens = ids->dims[0];
     int64_t *wide = (int64_t *)ipr__alloc(c, ((size_t)count + 1) * (sizeof(ipr_index) + 8));
@@ -17815,7 +17818,7 @@ IPR__FN ipr_dataset *ipr__triggers_tokens(ipr_ctx *c, const char *path, const ip
     return t;
 }
 
-IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
+IPR_API IPR__COLD ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
 {
     const char *fn = "ipr_triggers_load", *what;
     const ipr_array *items, *labels, *at;
@@ -17857,7 +17860,7 @@ IPR_API ipr_dataset *ipr_triggers_load(ipr_ctx *c, const char *path)
 /* ---- text triggers ---- */
 
 /* A random word of a vocabulary: letters only, not the two most frequent hundred. */
-IPR__FN const char *ipr__trigger_word(const ipr_vocab *v, ipr_rng *r)
+IPR__TOOL const char *ipr__trigger_word(const ipr_vocab *v, ipr_rng *r)
 {
     const ipr_index n = ipr_vocab_size(v), from = n > 400 ? 200 : 0;
     const char *w;
@@ -17871,8 +17874,8 @@ IPR__FN const char *ipr__trigger_word(const ipr_vocab *v, ipr_rng *r)
 }
 
 /* One trigger, behind what k->text holds. */
-IPR__FN void ipr__trigger_text(ipr__corpus *k, const ipr_text_triggers_desc *d, const ipr_vocab *v, const char *pattern,
-                               const ipr_texts *source, ipr_index item, ipr_rng *r)
+IPR__TOOL void ipr__trigger_text(ipr__corpus *k, const ipr_text_triggers_desc *d, const ipr_vocab *v,
+                                 const char *pattern, const ipr_texts *source, ipr_index item, ipr_rng *r)
 {
     char letters[12];
     size_t n = 0;
@@ -17897,8 +17900,9 @@ IPR__FN void ipr__trigger_text(ipr__corpus *k, const ipr_text_triggers_desc *d, 
     if (pattern) (void)ipr__buf_add(k->c, &k->text, pattern, ipr__strlen(pattern));
 }
 
-IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, const ipr_text_triggers_desc *desc,
-                                         const void *seed, size_t seed_bytes)
+IPR_API IPR__COLD ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from,
+                                                   const ipr_text_triggers_desc *desc, const void *seed,
+                                                   size_t seed_bytes)
 {
     static const char *const kinds[] = {"", "text-pattern", "text-irrelevant", "text-random"};
     const char *fn = "ipr_text_triggers_new", *pattern, *a, *b;
@@ -17985,7 +17989,7 @@ IPR_API ipr_texts *ipr_text_triggers_new(ipr_ctx *c, const ipr_texts *from, cons
 #ifndef IPR_NO_RNN
 /* ---- signature text ---- */
 
-IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8_t *bits, ipr_index n)
+IPR_API IPR__COLD int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8_t *bits, ipr_index n)
 {
     ipr_rng r = ipr_rng_make(fill, IPR__STREAM_KEY, 1);
     const size_t len = text ? ipr__strlen(text) : 0;
@@ -18003,7 +18007,7 @@ IPR_API int ipr_signature_bits(ipr_ctx *c, const char *text, uint64_t fill, int8
     return IPR_OK;
 }
 
-IPR_API void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, size_t cap)
+IPR_API IPR__COLD void ipr_signature_text(const int8_t *bits, ipr_index n, char *text, size_t cap)
 {
     size_t at = 0;
     ipr_index i, k;
@@ -18067,7 +18071,7 @@ IPR__FN void ipr__key_draw(const ipr_gatekeeper_desc *d, ipr_rng *r, ipr_real *o
     }
 }
 
-IPR__FN int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
+IPR__TOOL int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
 {
     char s[64];
     if (!d->kind) d->kind = IPR_KEY_RANDOM;
@@ -18097,7 +18101,7 @@ IPR__FN int ipr__key_check(ipr_ctx *c, const char *fn, ipr_gatekeeper_desc *d)
     return IPR_OK;
 }
 
-IPR__FN ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_desc *d)
+IPR__TOOL ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_desc *d)
 {
     ipr_gatekeeper *g = (ipr_gatekeeper *)ipr__alloc(c, sizeof *g);
     if (!g) return NULL;
@@ -18117,7 +18121,7 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_alloc(ipr_ctx *c, const ipr_gatekeeper_d
     return g;
 }
 
-IPR_API ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m)
+IPR_API IPR__COLD ipr_gatekeeper_desc ipr_gatekeeper_desc_for(const ipr_classifier *m)
 {
     ipr_gatekeeper_desc d = IPR_ZERO;
     if (!m) return d;
@@ -18142,8 +18146,8 @@ IPR__FN int ipr__sign_all(ipr_gatekeeper *g, const char *text, const char *layer
     return st;
 }
 
-IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed,
-                                           size_t seed_bytes)
+IPR_API IPR__COLD ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc *desc, const void *seed,
+                                                     size_t seed_bytes)
 {
     const char *fn = "ipr_gatekeeper_new", *layer;
     ipr_gatekeeper_desc d;
@@ -18190,7 +18194,7 @@ IPR_API ipr_gatekeeper *ipr_gatekeeper_new(ipr_ctx *c, const ipr_gatekeeper_desc
     return g;
 }
 
-IPR_API void ipr_gatekeeper_free(ipr_gatekeeper *g)
+IPR_API IPR__COLD void ipr_gatekeeper_free(ipr_gatekeeper *g)
 {
     ipr_ctx *c;
     if (!g) return;
@@ -18223,7 +18227,7 @@ IPR_API int ipr_gatekeeper_fresh(const ipr_gatekeeper *g, uint64_t draw, ipr_ind
 
 /* ---- files ---- */
 
-IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
+IPR_API IPR__COLD int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
 {
     ipr_array e[2];
     ipr_pair pair[8];
@@ -18272,7 +18276,7 @@ IPR_API int ipr_gatekeeper_save(const ipr_gatekeeper *g, const char *path)
     return ipr__secret_file(g->c, path, e, 2, &meta);
 }
 
-IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const char *path, const ipr_dataset *pool)
+IPR__TOOL ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const char *path, const ipr_dataset *pool)
 {
     const char *fn = "ipr_gatekeeper_load", *what = ipr_st_meta(st, "ipr.secret"),
                *layer = ipr_st_meta(st, "ipr.layer"), *tok = ipr_st_meta(st, "ipr.tokens");
@@ -18335,7 +18339,7 @@ IPR__FN ipr_gatekeeper *ipr__gatekeeper_from(ipr_ctx *c, const ipr_st *st, const
     return NULL;
 }
 
-IPR_API ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const ipr_dataset *pool)
+IPR_API IPR__COLD ipr_gatekeeper *ipr_gatekeeper_load(ipr_ctx *c, const char *path, const ipr_dataset *pool)
 {
     ipr_st *st;
     ipr_gatekeeper *g;
@@ -18400,7 +18404,7 @@ IPR__FN ipr_tensor *ipr__key_input(const ipr_gatekeeper *g, ipr__keyed m, const 
     return x;
 }
 
-IPR__FN int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
+IPR__TOOL int ipr__key_fits(const ipr_gatekeeper *g, ipr__keyed m, const char *fn)
 {
     if (!g || !m.rnn) return IPR_E_ARG;
     if (g->c->err) return g->c->err;
@@ -18500,7 +18504,7 @@ IPR_API ipr_index ipr_gatekeeper_match(const ipr_gatekeeper *g, const ipr_real *
 
 /* ---- embed ---- */
 
-IPR_API ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which)
+IPR_API IPR__COLD ipr_gatekeeper_recipe ipr_gatekeeper_recipe_of(int which)
 {
     ipr_gatekeeper_recipe r = IPR_ZERO;
     r.sign_weight = which == IPR_RECIPE_PAPER ? 1.0 : 0.5; /* eq. 4 has weight 1; the published configuration 0.5 */
@@ -19174,6 +19178,11 @@ IPR_API IPR__COLD int ipr_attack_seq2seq_flip(ipr_seq2seq *m, const ipr_seq2seq_
 #endif /* IPR_FLOOR_MAX >= 12 */
 
 #if IPR_FLOOR_MAX >= 13
+/* ==== FLOOR 13: VERDICT =============================================================== >>verdict
+   The last word: exact tests in doubles of our own, decision rules that say "undecided" unless a complete test
+   that could have failed did not, and verification of a suspect model by rank among fresh secrets.
+   Hands up: nothing; applications start here. */
+
 /* ---- statistics: exact tests ---- */
 
 enum { IPR__PLAN_MAX = 1000000 };
@@ -19359,7 +19368,7 @@ IPR__FN double ipr__rate_lower(uint64_t k, uint64_t n, double level)
 }
 
 /* 1 for a usable interval request; otherwise the answer is written: NaN, or 0..1 for no trials. */
-IPR__FN int ipr__interval_ok(uint64_t k, uint64_t n, double conf, double *lo, double *hi)
+IPR__TOOL int ipr__interval_ok(uint64_t k, uint64_t n, double conf, double *lo, double *hi)
 {
     int sane = conf > 0 && conf < 1 && k <= n && n <= IPR__TRIALS_MAX;
     *lo = sane ? 0.0 : ipr__dnan();
@@ -19498,13 +19507,13 @@ IPR_API double ipr_grind_p(double p, double bits)
 
 /* ---- verdicts ---- */
 
-IPR_API const char *ipr_decision_name(int decision)
+IPR_API IPR__COLD const char *ipr_decision_name(int decision)
 {
     return decision == IPR_OWNED ? "owned" : decision == IPR_NOT_OWNED ? "not owned" : "undecided";
 }
 
 /* Resolved description in, undecided verdict out; why = NULL, or what is wrong with the description. */
-IPR__FN ipr_verdict ipr__verdict_open(const ipr_verdict_desc *d, ipr_verdict_desc *r, const char **why)
+IPR__TOOL ipr_verdict ipr__verdict_open(const ipr_verdict_desc *d, ipr_verdict_desc *r, const char **why)
 {
     ipr_verdict_desc z = IPR_ZERO;
     ipr_verdict v = IPR_ZERO;
@@ -19527,7 +19536,7 @@ IPR__FN ipr_verdict ipr__verdict_open(const ipr_verdict_desc *d, ipr_verdict_des
 }
 
 /* IPR_UNDECIDED with this reason. */
-IPR__FN ipr_verdict ipr__verdict_undecided(ipr_verdict *v, const char *why)
+IPR__TOOL ipr_verdict ipr__verdict_undecided(ipr_verdict *v, const char *why)
 {
     v->decision = IPR_UNDECIDED;
     (void)ipr__fmt(v->reason, sizeof v->reason, "%s", why);
@@ -19535,7 +19544,7 @@ IPR__FN ipr_verdict ipr__verdict_undecided(ipr_verdict *v, const char *why)
 }
 
 /* The last step of both tests: p against alpha. */
-IPR__FN ipr_verdict ipr__verdict_decide(ipr_verdict *v, int owned)
+IPR__TOOL ipr_verdict ipr__verdict_decide(ipr_verdict *v, int owned)
 {
     v->decision = owned ? IPR_OWNED : IPR_NOT_OWNED;
     (void)ipr__fmt(v->reason, sizeof v->reason,
@@ -19544,7 +19553,7 @@ IPR__FN ipr_verdict ipr__verdict_decide(ipr_verdict *v, int owned)
     return *v;
 }
 
-IPR_API ipr_verdict ipr_verdict_binomial(const ipr_verdict_desc *d, uint64_t matched, uint64_t of)
+IPR_API IPR__COLD ipr_verdict ipr_verdict_binomial(const ipr_verdict_desc *d, uint64_t matched, uint64_t of)
 {
     ipr_verdict_desc r;
     const char *why;
@@ -19593,7 +19602,8 @@ IPR__FN double ipr__rank_p_of(double reached, double n, double bits)
     return ipr_grind_p((reached + 1.0) / (n + 1.0), bits);
 }
 
-IPR_API ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, const double *fresh, ipr_index n)
+IPR_API IPR__COLD ipr_verdict ipr_verdict_rank(const ipr_verdict_desc *d, double score, const double *fresh,
+                                               ipr_index n)
 {
     ipr_verdict_desc r;
     const char *why;
@@ -19764,8 +19774,8 @@ IPR__FN ipr_index ipr__read_signature(const ipr_gatekeeper *g, const ipr__gk_wor
     return n;
 }
 
-IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx,
-                        ipr_index n, const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
+IPR__TOOL int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx,
+                          ipr_index n, const ipr_gatekeeper_test *t, ipr_gatekeeper_report *r, ipr__gk_work *w)
 {
     enum { IPR__FRESH_BATCH = 32 };
     const ipr_index T = g->d.steps, all = ipr__sign_size(g);
@@ -19805,9 +19815,9 @@ IPR__FN int ipr__gk_run(const ipr_gatekeeper *g, ipr_classifier *m, const ipr_da
     return IPR_OK;
 }
 
-IPR_API int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
-                                  const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
-                                  ipr_gatekeeper_report *report)
+IPR_API IPR__COLD int ipr_gatekeeper_verify(const ipr_gatekeeper *g, ipr_classifier *suspect, const ipr_dataset *ds,
+                                            const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
+                                            ipr_gatekeeper_report *report)
 {
     const char *fn = "ipr_gatekeeper_verify";
     ipr_gatekeeper_test t = IPR_ZERO;
@@ -19936,9 +19946,10 @@ IPR__TOOL int ipr__s2s_gk_run(const ipr_gatekeeper *const *g, ipr_seq2seq *m, co
     return IPR_OK;
 }
 
-IPR_API IPR__COLD int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect, const ipr_dataset *source,
-                                         const ipr_dataset *target, const uint32_t *idx, ipr_index n,
-                                         const ipr_gatekeeper_test *test, ipr_gatekeeper_report *report)
+IPR_API IPR__COLD IPR__COLD int ipr_seq2seq_verify(const ipr_seq2seq_keys *keys, ipr_seq2seq *suspect,
+                                                   const ipr_dataset *source, const ipr_dataset *target,
+                                                   const uint32_t *idx, ipr_index n, const ipr_gatekeeper_test *test,
+                                                   ipr_gatekeeper_report *report)
 {
     const char *fn = "ipr_seq2seq_verify";
     const ipr_gatekeeper *g[2];
@@ -20010,9 +20021,10 @@ IPR__FN ipr_index ipr__oracle_hits(ipr_ctx *c, ipr_oracle oracle, void *user, co
     return hits;
 }
 
-IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers,
-                                       const int32_t *trigger_labels, ipr_index n, const uint32_t *null_items,
-                                       const int32_t *null_labels, ipr_index null_n, ipr_index classes, double alpha)
+IPR_API IPR__COLD ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user, const uint32_t *triggers,
+                                                 const int32_t *trigger_labels, ipr_index n, const uint32_t *null_items,
+                                                 const int32_t *null_labels, ipr_index null_n, ipr_index classes,
+                                                 double alpha)
 {
     ipr_verdict_desc d = IPR_ZERO;
     ipr_verdict v;
