@@ -2,8 +2,8 @@
                                             public domain or MIT-0, at your choice: see the end of this file
 
    Put a key into a network while it is trained, ship it without the key, and prove later, in front of a sceptic,
-   that a suspect network is yours: tensors, reverse-mode autodiff, LSTM and GRU, training, ownership
-   schemes, the attacks on them, and verdicts with a stated error rate.
+   that a suspect network is yours: tensors, reverse-mode autodiff, recurrent networks of every kind, text and
+   translation, training, ownership schemes, the attacks on them, and verdicts with a stated error rate.
 
    Do this:
        #define IPR_IMPLEMENTATION
@@ -50,13 +50,14 @@
    CONTENTS (search for the >>tag)
        >>config    0  options, compiler and CPU           >>train      9  optimisers, schedules, fit, checkpoints
        >>base      1  errors, memory, workers, hashes     >>models    10  networks that know no scheme
-       >>math      2  GEMM, vector functions, recurrent   >>schemes   11  Gatekeeper keys, trigger sets
+       >>math      2  GEMM, vector functions, recurrent   >>schemes   11  Gatekeeper keys, trigger sets, text triggers
        >>tensor    3  shapes, views, parameters           >>attacks   12  pruning, fine-tuning, overwriting, flipping
        >>tape      4  nodes and the reverse sweep         >>verdict   13  exact statistics, decisions
        >>ops       5  one block per op                    A floor calls only floors below it: -DIPR_FLOOR_MAX=n
-       >>layers    6  dense, embedding, LSTM, GRU         compiles nothing above floor n. Declarations come
+       >>layers    6  dense, embedding, recurrent stacks  compiles nothing above floor n. Declarations come
        >>files     7  safetensors, npy, JSON              first, in the same order; then the implementation.
-       >>data      8  IDX, images, batches, generators
+       >>data      8  IDX, images, text, vocabularies,
+                      batches, generators
 
    OPTIONS (define before the implementation)
        IPR_STATIC              every function static: two copies can live in one program
@@ -120,7 +121,8 @@
                    - distillation into a new network removes everything that lives in weights
 
    CHANGES
-       0.1.0  first version: engine, recurrent networks, Gatekeeper, attacks, verdicts
+       0.1.0  first version: engine, recurrent networks, text and translation, Gatekeeper, text triggers, attacks,
+              verdicts
 */
 #ifndef IPR_H_INCLUDED
 #define IPR_H_INCLUDED
