@@ -4235,11 +4235,11 @@ IPR__FN void ipr__g_edge(ipr__gtile_fn tile, const ipr__gtile *t, ipr_index rows
 }
 
 /* Height of the next tile of `left` rows. Balanced (32 rows in 14s: 12, 10, 10) since a short last tile would starve
-   the multipliers; even above 8, which is all that is stamped. */
+   the multipliers; 11 and 13 are not stamped. */
 IPR__FN ipr_index ipr__g_height(ipr_index left, ipr_index mr)
 {
     const ipr_index count = (left + mr - 1) / mr, h = (left + count - 1) / count;
-    return h <= 8 || h % 2 == 0 ? h : count > 1 ? h + 1 : (h + 1) / 2;
+    return h < 11 || h % 2 == 0 ? h : count > 1 ? h + 1 : (h + 1) / 2;
 }
 
 /* Tiles of a block. Packed A: panels one after the other, each as wide as its tile is high.
@@ -4659,12 +4659,13 @@ IPR__INLINE IPR__TGT_AVX512 void ipr__g_tile_avx512(const int R, const int W, co
 #define IPR__GZ_TILES(W) \
     IPR__GZ_TILE(1, W) \
     IPR__GZ_TILE(2, W) IPR__GZ_TILE(3, W) IPR__GZ_TILE(4, W) IPR__GZ_TILE(5, W) IPR__GZ_TILE(6, W) IPR__GZ_TILE(7, W) \
-        IPR__GZ_TILE(8, W) IPR__GZ_TILE(10, W) IPR__GZ_TILE(12, W) IPR__GZ_TILE(14, W)
+        IPR__GZ_TILE(8, W) IPR__GZ_TILE(9, W) IPR__GZ_TILE(10, W) IPR__GZ_TILE(12, W) IPR__GZ_TILE(14, W)
 #define IPR__GZ_LIST(W) \
     { \
         ipr__g_tile_avx512_1x##W, ipr__g_tile_avx512_2x##W, ipr__g_tile_avx512_3x##W, ipr__g_tile_avx512_4x##W, \
             ipr__g_tile_avx512_5x##W, ipr__g_tile_avx512_6x##W, ipr__g_tile_avx512_7x##W, ipr__g_tile_avx512_8x##W, \
-            NULL, ipr__g_tile_avx512_10x##W, NULL, ipr__g_tile_avx512_12x##W, NULL, ipr__g_tile_avx512_14x##W \
+            ipr__g_tile_avx512_9x##W, ipr__g_tile_avx512_10x##W, NULL, ipr__g_tile_avx512_12x##W, NULL, \
+            ipr__g_tile_avx512_14x##W \
     }
 IPR__GZ_TILES(1)
 IPR__GZ_TILES(2)

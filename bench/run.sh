@@ -54,8 +54,13 @@ for t in $THREADS; do
     r=1
     while [ $r -le "$ROUNDS" ]; do
         for o in $OURS; do
+            [ "$o" = gemm ] && case $ONLY in '' | sgemm* | rnn_* | gemv*) ;; *) continue ;; esac
+            [ "$o" = gemm ] && [ "$t" != 1 ] && continue
             say "round $r of $ROUNDS, $t thread(s): ipr $o"
-            build/bench/$o $t $ONLY >> $RAW || say "build/bench/$o failed"
+            case $o in
+            gemm) build/bench/gemm | { [ -z "$ONLY" ] && cat || grep "$ONLY"; } >> $RAW || say 'no matrix product of that name' ;;
+            *) build/bench/$o $t $ONLY >> $RAW || say "build/bench/$o failed" ;;
+            esac
         done
         if [ -n "$TORCH" ]; then
             say "round $r of $ROUNDS, $t thread(s): torch"
@@ -122,6 +127,7 @@ function field(s, k,    m) {
     match(m, /^[-+0-9.eE]+/)
     return substr(m, 1, RLENGTH)
 }
+function is_time(u) { return u == "ms" || u == "us" || u == "s" }
 function median(k,    n, i, j, x, a) {
     n = count[k]
     for (i = 1; i <= n; i++) a[i] = value[k, i]
@@ -147,9 +153,9 @@ END {
         for (j = 1; j <= n; j++) {
             m = median(r SUBSEP w[j])
             if (w[j] == "ipr") { ours = m; continue }
-            if (peer == "" || (unit[r] == "ms" ? m < peer : m > peer)) { peer = m; best = w[j] }
+            if (peer == "" || (is_time(unit[r]) ? m < peer : m > peer)) { peer = m; best = w[j] }
         }
-        ratio = ours != "" && peer != "" && ours > 0 && peer > 0 ? (unit[r] == "ms" ? peer / ours : ours / peer) : ""
+        ratio = ours != "" && peer != "" && ours > 0 && peer > 0 ? (is_time(unit[r]) ? peer / ours : ours / peer) : ""
         printf "%-44s %2s %10s %-8s %10s %-14s %7s%s\n", rname[r], rthreads[r], (ours == "" ? "-" : sprintf("%.4g", ours)), unit[r],
             (peer == "" ? "-" : sprintf("%.4g", peer)), best, (ratio == "" ? "" : sprintf("%.2fx", ratio)), ((r in noisy) ? " (busy machine)" : "")
         for (j = 1; j <= n; j++)
