@@ -13213,6 +13213,7 @@ IPR__TOOL int ipr__trec_line(ipr__corpus *k, const uint8_t *p, size_t n)
     for (end = colon; end < n && p[end] != ' ' && p[end] != '\t'; end++) {
     }
     cls = ipr__corpus_class(k, k->line, p, k->d.fine ? end : colon);
+    while (end < n && (p[end] == ' ' || p[end] == '\t')) end++;
     if (cls < 0 || ipr__corpus_text(k, k->line, p + end, n - end)) return k->c->err;
     return ipr__corpus_item(k, from, cls);
 }

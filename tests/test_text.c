@@ -199,7 +199,7 @@ TEST(text_trec) {
     if (!CHECK(t != NULL)) { puts(ipr_message(c)); ipr_close(c); return; }
     CHECK(t->count == 3 && t->classes == 2 && t->labels[0] == 1 && t->labels[1] == 0 && t->labels[2] == 1);
     CHECK_STR(t->class_names[0], "ABBR");
-    CHECK(tx_is(t, 0, " How did it : go ?") && tx_is(t, 1, " What is R\xc3\xb0 ?") && tx_is(t, 2, " x"));
+    CHECK(tx_is(t, 0, "How did it : go ?") && tx_is(t, 1, "What is R\xc3\xb0 ?") && tx_is(t, 2, "x"));
     d.like = t;
     u = tx_read(c, TX("DESC:x y\n"), &d);         /* the classes of the training set, also those without an item here */
     CHECK(u && u->classes == 2 && u->labels[0] == 1);
