@@ -141,6 +141,7 @@ static int make_run(lab *l, int seed, int cellkind, const variant *v, run *r)
     md.hidden = HIDDEN;
     md.classes = CLASSES;
     md.dropout = 0.4;
+    ipr_set_seed(l->c, 1 + (uint64_t)seed); /* of the start, dropout and the order of the items */
     r->m = ipr_classifier_new(l->c, &md);
     r->train = l->train;
     if (v->recipe < 0) return r->m ? 0 : broken(l, "model");

@@ -144,6 +144,7 @@ static int make_run(lab *l, int seed, const variant *v, run *r)
     md.reverse = 1;
     md.dropout = 0.3;
     md.embed_dropout = 0.2;
+    ipr_set_seed(l->c, 1 + (uint64_t)seed); /* of the start, dropout and the order of the pairs */
     r->m = ipr_seq2seq_new(l->c, &md);
     r->train = l->train;
     r->batch = (uint32_t *)malloc((size_t)(l->o.batch + triggers_per_batch(l)) * sizeof *r->batch);
