@@ -33,7 +33,7 @@ help:
 build:
 	@mkdir -p build
 
-build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/gatekeeper_seqmnist_html.h examples/report.h ipr.h | build
+build/gatekeeper_seqmnist: examples/gatekeeper_seqmnist.c examples/gatekeeper_seqmnist_html.h examples/experiment.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_seqmnist.c -o $@ $(LDLIBS)
 
 build/gatekeeper_translate: examples/gatekeeper_translate.c examples/experiment.h examples/report.h ipr.h | build

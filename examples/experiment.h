@@ -1,5 +1,5 @@
 /* experiment.h: what every experiment program of examples/ needs around its own work: one number per (table, row, metric,
-   seed) in a file that survives a kill, means over seeds, the results file of DESIGN's contract, and stopping.
+   seed) in a file that survives a kill, means over seeds, the results file that all share, and stopping.
 
    Include it once, after ipr.h and report.h. The program defines `paper_figures` (the paper's own numbers), calls
    experiment_open, put, and at the end experiment_json. */
@@ -84,18 +84,20 @@ static int summary(const cell *k, double *mean, double *lo, double *hi)
     return n;
 }
 
-/* worst: the largest over the seeds. NaN and n = 0: not measured. */
-typedef struct { double mean, lo, hi, worst; int n; } figure;
+/* worst: the largest over the seeds. NaN, n = 0 and at NULL: not measured. */
+typedef struct { double mean, lo, hi, worst; int n; const cell *at; } figure;
 static figure figure_of(const char *table, const char *row, const char *metric)
 {
     figure f;
     int i, k;
     f.mean = f.lo = f.hi = f.worst = report_nan();
     f.n = 0;
+    f.at = NULL;
     for (i = 0; i < ncells; i++) {
         const cell *c = &cells[i];
         if (strcmp(c->row, row) || strcmp(c->metric, metric) || strcmp(c->table, table)) continue;
         f.n = summary(c, &f.mean, &f.lo, &f.hi);
+        f.at = c;
         for (k = 0; k < MAX_SEEDS; k++) if (c->has[k] && !(f.worst >= c->v[k])) f.worst = c->v[k];
     }
     return f;
@@ -165,6 +167,36 @@ static void experiment_rows(ipr_json *j, ipr_ctx *c, const char *name, const cha
         ipr_json_end(j);
     }
     ipr_json_end(j);
+}
+
+/* The main figures beside the paper's, on the terminal. */
+static void print_figures(const paper_figure *paper, int npaper, const char *const *metrics, int n)
+{
+    int i, m;
+    printf("%-30s %-26s %10s %10s   95 %% interval (n)\n", "row", "metric", "paper", "ours");
+    for (i = 0; i < ncells; i++)
+        for (m = 0; m < n; m++) {
+            const cell *k = &cells[i];
+            const double p = paper_value(paper, npaper, k->table, k->row, k->metric);
+            double mean, lo, hi;
+            int seeds;
+            if (strcmp(k->metric, metrics[m]) || !strcmp(k->table, "-") || !(seeds = summary(k, &mean, &lo, &hi))) continue;
+            printf("%-30s %-26s ", k->row, k->metric);
+            if (report_finite(p)) printf("%10.2f ", p);
+            else printf("%10s ", "-");
+            printf(!strncmp(k->metric, "p_value", 7) ? "%10.2g" : "%10.2f", mean);
+            if (seeds > 1 && strncmp(k->metric, "p_value", 7)) printf("   %.2f..%.2f (%d)", lo, hi, seeds);
+            printf("\n");
+        }
+}
+
+/* "[3 of 8, 1:20, about 4:00 left] " to stderr. */
+static void say_where(ipr_ctx *c, double started, int done, int todo)
+{
+    const double t = ipr_now(c) - started;
+    fprintf(stderr, "[%d of %d, %d:%02d", done + 1, todo, (int)t / 60, (int)t % 60);
+    if (done) { const double left = t / done * (todo - done); fprintf(stderr, ", about %d:%02d left", (int)left / 60, (int)left % 60); }
+    fprintf(stderr, "] ");
 }
 
 static int number(const char *s, int lo, int hi, int *out)

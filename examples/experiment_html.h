@@ -135,34 +135,4 @@ REPORT_FN void html_histograms(report *r, const char *table, const curve *lines,
     c.count = m;
     report_histogram(r, &c);
 }
-
-/* The main figures beside the paper's, on the terminal. */
-static void print_figures(const char *const *metrics, int n)
-{
-    int i, m;
-    printf("%-30s %-26s %10s %10s   95 %% interval (n)\n", "row", "metric", "paper", "ours");
-    for (i = 0; i < ncells; i++)
-        for (m = 0; m < n; m++) {
-            const cell *k = &cells[i];
-            const double p = paper_value(paper, PAPERS, k->table, k->row, k->metric);
-            double mean, lo, hi;
-            int seeds;
-            if (strcmp(k->metric, metrics[m]) || !strcmp(k->table, "-") || !(seeds = summary(k, &mean, &lo, &hi))) continue;
-            printf("%-30s %-26s ", k->row, k->metric);
-            if (report_finite(p)) printf("%10.2f ", p);
-            else printf("%10s ", "-");
-            printf(!strncmp(k->metric, "p_value", 7) ? "%10.2g" : "%10.2f", mean);
-            if (seeds > 1 && strncmp(k->metric, "p_value", 7)) printf("   %.2f..%.2f (%d)", lo, hi, seeds);
-            printf("\n");
-        }
-}
-
-/* "[3 of 8, 1:20, about 4:00 left] " to stderr. */
-static void say_where(ipr_ctx *c, double started, int done, int todo)
-{
-    const double t = ipr_now(c) - started;
-    fprintf(stderr, "[%d of %d, %d:%02d", done + 1, todo, (int)t / 60, (int)t % 60);
-    if (done) { const double left = t / done * (todo - done); fprintf(stderr, ", about %d:%02d left", (int)left / 60, (int)left % 60); }
-    fprintf(stderr, "] ");
-}
 #endif

@@ -16,44 +16,13 @@
 #define IPR_IMPLEMENTATION
 #include "../ipr.h"
 #include "report.h"
+#include "experiment.h"
 
 enum { SIDE = 28, CLASSES = 10, HIDDEN = 100, BATCH = 128, TRIGGERS = 40, TRIGGERS_PER_BATCH = 8, FORGERIES = 50, FRESH = 999 };
-enum { MAX_SEEDS = 16, MAX_ROWS = 1200, BINS = 40 };
+enum { BINS = 40 };
 #define SIGNATURE "ipr.h demo"
 #define TRIGGER_NOISE 0.25      /* share of a trigger's pixels that are random; 0 in the recipe as in the paper */
 #define LEARNING_RATE 2e-3
-
-/* ---- what is measured: one number per (row, metric, seed), in a file that survives a kill ---- */
-
-typedef struct { char table[16], row[64], metric[48]; double v[MAX_SEEDS]; int has[MAX_SEEDS]; } cell;
-static cell cells[MAX_ROWS];
-static int ncells;
-static FILE *part;
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int sig) { (void)sig; stop_asked = 1; }
-static int stop_now(void *user) { (void)user; return stop_asked; }
-
-static cell *cell_at(const char *table, const char *row, const char *metric)
-{
-    int i;
-    for (i = 0; i < ncells; i++)
-        if (!strcmp(cells[i].row, row) && !strcmp(cells[i].metric, metric) && !strcmp(cells[i].table, table)) return &cells[i];
-    if (ncells == MAX_ROWS) { fprintf(stderr, "too many rows: raise MAX_ROWS\n"); exit(1); }
-    memset(&cells[ncells], 0, sizeof cells[0]);
-    snprintf(cells[ncells].table, sizeof cells[0].table, "%s", table);
-    snprintf(cells[ncells].row, sizeof cells[0].row, "%s", row);
-    snprintf(cells[ncells].metric, sizeof cells[0].metric, "%s", metric);
-    return &cells[ncells++];
-}
-
-static void put(const char *table, const char *row, const char *metric, int seed, double v)
-{
-    cell *c = cell_at(table, row, metric);
-    c->v[seed] = v;
-    c->has[seed] = 1;
-    if (part) { fprintf(part, "%s\t%s\t%s\t%d\t%.9g\n", table, row, metric, seed, v); fflush(part); }
-}
 
 /* ---- settings ---- */
 
@@ -104,10 +73,8 @@ static int broken(lab *l, const char *what)
 
 static void say(lab *l, const run *r, const char *what)
 {
-    const double t = ipr_now(l->c) - l->started;
-    fprintf(stderr, "[%d of %d, %d:%02d", l->done + 1, l->todo, (int)t / 60, (int)t % 60);
-    if (l->done) { const double left = t / l->done * (l->todo - l->done); fprintf(stderr, ", about %d:%02d left", (int)left / 60, (int)left % 60); }
-    fprintf(stderr, "] %s, seed %d: %s\n", r->row, r->seed + 1, what);
+    say_where(l->c, l->started, l->done, l->todo);
+    fprintf(stderr, "%s, seed %d: %s\n", r->row, r->seed + 1, what);
 }
 
 /* ---- training: algorithm 1 ---- */
@@ -524,7 +491,7 @@ static int unit(lab *l, int seed, int cellkind, int v, int attacks)
 
 /* ---- the paper's numbers ---- */
 
-static const struct { const char *table, *row, *metric; double value; } paper[] = {
+static const paper_figure paper[] = {
     { "Table 5", "LSTM", "test_no_key", 98.38 }, { "Table 5", "GRU", "test_no_key", 98.36 },
     { "Table 5", "LSTM_k", "test_no_key", 98.36 }, { "Table 5", "LSTM_k", "test_key", 98.37 }, { "Table 5", "LSTM_k", "test_counterfeit", 18.36 },
     { "Table 5", "LSTM_kt", "test_no_key", 98.17 }, { "Table 5", "LSTM_kt", "test_key", 98.18 }, { "Table 5", "LSTM_kt", "test_counterfeit", 18.37 },
@@ -540,43 +507,9 @@ static const struct { const char *table, *row, *metric; double value; } paper[] 
     { "Fig 8", "LSTM_kt", "test_key@flip=0.4", 23.37 }, { "Fig 8", "LSTM_kt", "test_key@flip=0", 98.18 },
 };
 
-static double paper_value(const cell *k)
-{
-    char row[64];
-    size_t i;
-    snprintf(row, sizeof row, "%s", k->row);
-    if (strstr(row, " (as in the paper)")) *strstr(row, " (as in the paper)") = 0;
-    for (i = 0; i < sizeof paper / sizeof paper[0]; i++)
-        if (!strcmp(paper[i].table, k->table) && !strcmp(paper[i].row, row) && !strcmp(paper[i].metric, k->metric)) return paper[i].value;
-    return -1;
-}
+enum { PAPERS = sizeof paper / sizeof paper[0] };
 
 /* ---- results: JSON ---- */
-
-static int summary(const cell *k, double *mean, double *lo, double *hi)
-{
-    double x[MAX_SEEDS];
-    int i, n = 0;
-    for (i = 0; i < MAX_SEEDS; i++) if (k->has[i]) x[n++] = k->v[i];
-    if (!n) return 0;
-    ipr_mean_ci(x, n, 0.95, mean, lo, hi);
-    if (n < 2) *lo = *hi = *mean;
-    return n;
-}
-
-static void cpu_name(char *out, size_t cap)
-{
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256], *p;
-    snprintf(out, cap, "unknown");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "model name", 10) && (p = strchr(line, ':')) != NULL) {
-            p[strcspn(p, "\n")] = 0;
-            snprintf(out, cap, "%s", p + 2);
-            break;
-        }
-    if (f) fclose(f);
-}
 
 static const char *const notes[] = {
     "default recipe (K = 1 uniform key, 8 fresh wrong keys a step, 2 of them of other kinds) unless a row says (as in the paper): K = 8 image keys, hinge sign loss only",
@@ -592,52 +525,19 @@ static int write_json(lab *l, const char *path)
 {
     ipr_writer w;
     ipr_json j;
-    char cpu[128];
-    double mean, lo, hi, seconds = 0;
     size_t i;
-    int k, n;
-    for (k = 0; k < ncells; k++)        /* of every unit, also those that an earlier run finished */
-        for (n = 0; n < MAX_SEEDS; n++) if (!strncmp(cells[k].metric, "seconds", 7) && cells[k].has[n]) seconds += cells[k].v[n];
-    cpu_name(cpu, sizeof cpu);
+    int ok;
     if (ipr_writer_file(l->c, &w, path, 0) != IPR_OK) return broken(l, path);
     ipr_json_begin(&j, &w, 1);
-    ipr_json_object(&j, NULL);
-    ipr_json_str(&j, "experiment", "gatekeeper-seqmnist");
-    ipr_json_str(&j, "data", l->train->name);
-    ipr_json_bool(&j, "quick", l->o.quick);
-    ipr_json_array(&j, "seeds");
-    for (k = 0; k < l->o.seeds; k++) ipr_json_int(&j, NULL, k + 1);
-    ipr_json_end(&j);
-    ipr_json_fixed(&j, "seconds", seconds, 1);
-    ipr_json_str(&j, "cpu", cpu);
-    ipr_json_str(&j, "isa", ipr_isa_name(ipr_isa(l->c)));
-    ipr_json_int(&j, "threads", ipr_threads(l->c));
-    ipr_json_str(&j, "version", IPR_VERSION_STRING);
-    ipr_json_array(&j, "rows");
-    for (k = 0; k < ncells; k++) {
-        const cell *x = &cells[k];
-        if (!strcmp(x->table, "-") || !(n = summary(x, &mean, &lo, &hi))) continue;
-        ipr_json_object(&j, NULL);
-        ipr_json_str(&j, "table", x->table);
-        ipr_json_str(&j, "row", x->row);
-        ipr_json_str(&j, "metric", x->metric);
-        if (paper_value(x) >= 0) ipr_json_num(&j, "paper", paper_value(x));
-        else ipr_json_null(&j, "paper");
-        ipr_json_num(&j, "ours", mean);
-        ipr_json_num(&j, "lo", lo);
-        ipr_json_num(&j, "hi", hi);
-        ipr_json_int(&j, "n", n);
-        ipr_json_end(&j);
-    }
-    ipr_json_end(&j);
+    experiment_rows(&j, l->c, "gatekeeper-seqmnist", l->train->name, l->o.quick, l->o.seeds, paper, PAPERS);
     ipr_json_array(&j, "notes");
     for (i = 0; i < sizeof notes / sizeof notes[0]; i++) ipr_json_str(&j, NULL, notes[i]);
     ipr_json_str(&j, NULL, l->train->source);
     ipr_json_end(&j);
     ipr_json_end(&j);
-    k = ipr_json_finish(&j) == IPR_OK && ipr_writer_commit(&w) == IPR_OK;
+    ok = ipr_json_finish(&j) == IPR_OK && ipr_writer_commit(&w) == IPR_OK;
     ipr_writer_close(&w);
-    return k ? 0 : broken(l, path);
+    return ok ? 0 : broken(l, path);
 }
 
 #include "gatekeeper_seqmnist_html.h"
@@ -663,32 +563,12 @@ static void forget_models(lab *l)
 
 static int load_part(lab *l, const char *path)
 {
-    char line[256], table[16], row[64], metric[48];
-    char head[160], want[160];
-    FILE *f = l->o.fresh_start ? NULL : fopen(path, "r");
-    int seed;
-    double v;
-    snprintf(want, sizeof want, "# %s %s %d %d %d %d %d", IPR_VERSION_STRING, l->train->name, l->o.epochs, l->o.train_items, l->o.test_items, l->o.forgeries, l->o.attack_epochs);
-    if (f && (!fgets(head, sizeof head, f) || (head[strcspn(head, "\n")] = 0, strcmp(head, want)))) {
-        fprintf(stderr, "%s is of other settings: starting over\n", path);
-        fclose(f);
-        f = NULL;
-        l->o.fresh_start = 1;
-    }
-    if (f) {
-        while (fgets(line, sizeof line, f))
-            if (sscanf(line, "%15[^\t]\t%63[^\t]\t%47[^\t]\t%d\t%lf", table, row, metric, &seed, &v) == 5 && seed >= 0 && seed < MAX_SEEDS)
-                put(table, row, metric, seed, v);
-        fclose(f);
-        part = fopen(path, "a");
-    } else {
-        forget_models(l);
-        part = fopen(path, "w");
-        if (part) { fprintf(part, "%s\n", want); fflush(part); }
-    }
-    if (part) return 0;
-    fprintf(stderr, "%s: cannot write; choose another folder with --out\n", path);
-    return 1;
+    char settings[160];
+    int kept;
+    snprintf(settings, sizeof settings, "# %s %s %d %d %d %d %d", IPR_VERSION_STRING, l->train->name, l->o.epochs, l->o.train_items, l->o.test_items, l->o.forgeries, l->o.attack_epochs);
+    kept = experiment_open(path, settings, l->o.fresh_start);
+    if (kept == 0) forget_models(l);
+    return kept < 0;
 }
 
 static ipr_dataset *find_idx(lab *l, const char *name, const char *images, const char *labels)
@@ -764,23 +644,7 @@ static int run_all(lab *l)
 static void print_summary(const lab *l)
 {
     static const char *const metrics[] = { "test_no_key", "test_key", "test_counterfeit", "trigger_key", "signature", "p_value", "p_value@rank=function", "accepted@kind=same" };
-    size_t m;
-    int i;
-    printf("%-30s %-24s %10s %10s   95 %% interval (n)\n", "row", "metric", "paper", "ours");
-    for (i = 0; i < ncells; i++)
-        for (m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
-            const cell *k = &cells[i];
-            double mean, lo, hi;
-            int n;
-            if (strcmp(k->metric, metrics[m]) || !(n = summary(k, &mean, &lo, &hi))) continue;
-            printf("%-30s %-24s ", k->row, k->metric);
-            if (paper_value(k) >= 0) printf("%10.2f ", paper_value(k));
-            else printf("%10s ", "-");
-            if (!strncmp(k->metric, "p_value", 7)) printf("%10.2g", mean);
-            else printf("%10.2f", mean);
-            if (n > 1 && strncmp(k->metric, "p_value", 7)) printf("   %.2f..%.2f (%d)", lo, hi, n);
-            printf("\n");
-        }
+    print_figures(paper, PAPERS, metrics, (int)(sizeof metrics / sizeof metrics[0]));
     printf("Report: %s/%s.html\n", l->o.out, l->o.demo ? "demo" : "gatekeeper-seqmnist");
 }
 
@@ -796,15 +660,6 @@ static const char usage[] =
     "  --out DIR     default results\n"
     "  --fresh       forget what an earlier, stopped run measured\n"
     "Exit: 0 done, 1 could not finish, 2 wrong usage, 130 stopped (the next run goes on from there).\n";
-
-static int number(const char *s, int lo, int hi, int *out)
-{
-    char *end;
-    const long v = s ? strtol(s, &end, 10) : -1;
-    if (!s || *end || v < lo || v > hi) return 0;
-    *out = (int)v;
-    return 1;
-}
 
 static int parse(int argc, char **argv, options *o)
 {
@@ -847,15 +702,11 @@ int main(int argc, char **argv)
     lab l;
     ipr_desc d = IPR_ZERO;
     char path[600];
-    struct sigaction sa;
     int st;
     memset(&l, 0, sizeof l);
     st = parse(argc, argv, &l.o);
     if (st) return st;
-    memset(&sa, 0, sizeof sa);
-    sa.sa_handler = on_signal;
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
+    catch_signals();
     d.threads = l.o.threads;
     d.seed = 1;
     l.c = ipr_open(&d, &st);

@@ -5,22 +5,9 @@
 
 /* ---- looking up what was measured ---- */
 
-typedef struct { double mean, lo, hi, paper, worst; int n; } figure;   /* worst: the largest over the seeds; NaN and n = 0: not measured */
-
-static figure figure_of(const char *table, const char *row, const char *metric)
+static double paper_of(figure f)
 {
-    figure f;
-    int i, k;
-    f.mean = f.lo = f.hi = f.paper = f.worst = report_nan();
-    f.n = 0;
-    for (i = 0; i < ncells; i++) {
-        const cell *c = &cells[i];
-        if (strcmp(c->row, row) || strcmp(c->metric, metric) || strcmp(c->table, table)) continue;
-        f.n = summary(c, &f.mean, &f.lo, &f.hi);
-        if (paper_value(c) >= 0) f.paper = paper_value(c);
-        for (k = 0; k < MAX_SEEDS; k++) if (c->has[k] && !(f.worst >= c->v[k])) f.worst = c->v[k];
-    }
-    return f;
+    return f.at ? paper_value(paper, PAPERS, f.at->table, f.at->row, f.at->metric) : report_nan();
 }
 
 static figure figure_at(const char *table, const char *row, const char *what, const char *attack, double level)
@@ -186,7 +173,7 @@ static void html_table5(report *r)
                 const figure f = figure_of("Table 5", row, m[i].metric);
                 if (!use[i]) continue;
                 if (m[i].p) report_cell_p(r, f.n ? report__log10(f.worst > 0 ? f.worst : 1e-300) : report_nan());
-                else if (f.n) report_cell_compare(r, f.mean, f.lo, f.hi, f.paper, i < 3 ? 2 : 1);
+                else if (f.n) report_cell_compare(r, f.mean, f.lo, f.hi, paper_of(f), i < 3 ? 2 : 1);
                 else report_cell_num(r, report_nan(), 2);
             }
         }
@@ -207,7 +194,7 @@ static void html_bars(report *r)
             };
             report_bar b[4];
             const int paper_recipe = variants[v].recipe == IPR_RECIPE_PAPER;
-            const double paper_forged = figure_of("Table 5", row_name(row, sizeof row, k, v), "test_counterfeit").paper;
+            const double paper_forged = paper_of(figure_of("Table 5", row_name(row, sizeof row, k, v), "test_counterfeit"));
             int i, n = 0;
             if (!row_has(row)) continue;
             if (v == KEYED && row_has(row_name(title, sizeof title, k, KEYED_TRIGGERED))) continue;
@@ -219,7 +206,7 @@ static void html_bars(report *r)
                 b[n].value = f.mean;
                 b[n].lo = f.lo;
                 b[n].hi = f.hi;
-                b[n].reference = i < 2 ? f.paper : i == 2 + paper_recipe ? paper_forged : report_nan();
+                b[n].reference = i < 2 ? paper_of(f) : i == 2 + paper_recipe ? paper_forged : report_nan();
                 b[n].has_reference = report_finite(b[n].reference);
                 b[n++].style = m[i].style;
             }
@@ -418,7 +405,7 @@ static void html_table9(report *r)
                 report_row(r, a[i].name);
                 for (m = 0; m < 3; m++) {
                     const figure f = a[i].attack ? figure_at("Table 9", row, what[m], a[i].attack, a[i].level) : figure_of("Table 5", row, what[m]);
-                    report_cell_compare(r, f.mean, f.lo, f.hi, f.paper, m ? 1 : 2);
+                    report_cell_compare(r, f.mean, f.lo, f.hi, paper_of(f), m ? 1 : 2);
                 }
             }
         }
@@ -449,7 +436,7 @@ static void html_curves(report *r, const char *table, const char *attack, const 
                     hi[m][i] = f.hi;
                     have += f.n > 0;
                     band |= f.n > 1;
-                    if (report_finite(f.paper)) { px[m][refs[m]] = x[i]; py[m][refs[m]++] = f.paper; }
+                    if (report_finite(paper_of(f))) { px[m][refs[m]] = x[i]; py[m][refs[m]++] = paper_of(f); }
                 }
                 if (!have) continue;
                 s[n].name = name[m];

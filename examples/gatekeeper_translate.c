@@ -84,10 +84,8 @@ static int broken(lab *l, const char *what)
 
 static void say(lab *l, const run *r, const char *what)
 {
-    const double t = ipr_now(l->c) - l->started;
-    fprintf(stderr, "[%d of %d, %d:%02d", l->done + 1, l->todo, (int)t / 60, (int)t % 60);
-    if (l->done) { const double left = t / l->done * (l->todo - l->done); fprintf(stderr, ", about %d:%02d left", (int)left / 60, (int)left % 60); }
-    fprintf(stderr, "] %s, seed %d: %s\n", r->row, r->seed + 1, what);
+    say_where(l->c, l->started, l->done, l->todo);
+    fprintf(stderr, "%s, seed %d: %s\n", r->row, r->seed + 1, what);
 }
 
 /* ---- training: algorithm 1 ---- */
@@ -999,19 +997,7 @@ static int run_all(lab *l)
 static void print_summary(const lab *l)
 {
     static const char *const metrics[] = { "bleu_no_key", "bleu_no_key@beam=5", "bleu_key", "bleu_counterfeit", "trigger_key", "trigger_counterfeit", "signature", "p_value", "p_value@rank=function" };
-    size_t m;
-    int i;
-    printf("%-30s %-24s %10s %10s\n", "row", "metric", "paper", "ours");
-    for (i = 0; i < ncells; i++)
-        for (m = 0; m < sizeof metrics / sizeof metrics[0]; m++) {
-            double mean, lo, hi;
-            const double p = paper_value(paper, PAPERS, cells[i].table, cells[i].row, cells[i].metric);
-            if (strcmp(cells[i].metric, metrics[m]) || !summary(&cells[i], &mean, &lo, &hi)) continue;
-            printf("%-30s %-24s ", cells[i].row, cells[i].metric);
-            if (report_finite(p)) printf("%10.2f ", p);
-            else printf("%10s ", "-");
-            printf(!strncmp(cells[i].metric, "p_value", 7) ? "%10.2g\n" : "%10.2f\n", mean);
-        }
+    print_figures(paper, PAPERS, metrics, (int)(sizeof metrics / sizeof metrics[0]));
     printf("Report: %s/" NAME ".html\n", l->o.out);
 }
 

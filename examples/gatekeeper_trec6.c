@@ -857,7 +857,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof path, "%s/" NAME ".json", l.o.out);
     if (!st) st = write_json(&l, asked, nq, path);
     if (!st) st = write_html(&l, asked, nq);
-    if (!st) print_figures(shown, (int)(sizeof shown / sizeof shown[0]));
+    if (!st) print_figures(paper, PAPERS, shown, (int)(sizeof shown / sizeof shown[0]));
     if (!st) printf("Report: %s/" NAME ".html\n", l.o.out);
     if (part) fclose(part);
     if (st == 130) fprintf(stderr, "\nStopped. The same command goes on from here.\n");

@@ -838,7 +838,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof path, "%s/%s.json", l.o.out, l.name);
     if (!st) st = write_json(&l, path);
     if (!st) st = write_html(&l);
-    if (!st) print_figures(shown, (int)(sizeof shown / sizeof shown[0]));
+    if (!st) print_figures(paper, PAPERS, shown, (int)(sizeof shown / sizeof shown[0]));
     if (!st) printf("Report: %s/%s.html\n", l.o.out, l.name);
     if (part) fclose(part);
     if (st == 130) fprintf(stderr, "\nStopped. The same command goes on from here.\n");
