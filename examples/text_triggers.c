@@ -560,7 +560,9 @@ static int write_html(lab *l)
         lines[k - 1].what = "wm";
         lines[k + 2].what = "test";
     }
-    lines[0].name = "irrelevant"; lines[1].name = "random"; lines[2].name = "pattern";
+    lines[0].name = lines[3].name = "irrelevant";
+    lines[1].name = lines[4].name = "random";
+    lines[2].name = lines[5].name = "pattern";
     html_curves(&r, "Table 4", "static", static_levels, STATICS, lines, 3, "Triggers, static pruning", NULL, "weights removed");
     html_curves(&r, "Table 4", "static", static_levels, STATICS, lines + 3, 3, "Test set, static pruning", NULL, "weights removed");
     html_curves(&r, "Table 5", "dynamic", dynamic_levels, DYNAMICS, lines, 3, "Triggers, dynamic pruning", NULL, "units removed");
