@@ -8445,9 +8445,9 @@ IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
 {
     ipr_tensor *y;
     ipr__drop_aux a;
-    ipr_index i;
+    ipr_index i, k;
     uint32_t r[4] = {0, 0, 0, 0}, cut;
-    ipr_real keep;
+    ipr_real scale[2];
     if (!ipr__in_real(c, "ipr_dropout", "x", x)) return ipr__poison(c);
     if (!(p >= 0 && p < 1)) {
         (void)ipr__fail(c, IPR_E_RANGE, "ipr_dropout", "p = %g; 0 <= p < 1", p);
@@ -8460,11 +8460,11 @@ IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
     a.mask = (ipr_real *)ipr__keep(c, (size_t)x->n * sizeof(ipr_real));
     if (!a.mask) return ipr__poison(c);
     cut = (uint32_t)(p * 4294967296.0);
-    keep = IPR__R(1.0 / (1.0 - p));
-    for (i = 0; i < x->n; i++) {
-        if ((i & 3) == 0)
-            ipr_random_bits(c->d.seed, (uint32_t)IPR__STREAM_DROPOUT + c->draw_no, c->step_no, (uint64_t)i / 4, r);
-        a.mask[i] = r[i & 3] < cut ? IPR__R(0) : keep;
+    scale[0] = IPR__R(1.0 / (1.0 - p));
+    scale[1] = IPR__R(0);
+    for (i = 0; i < x->n; i += 4) {
+        ipr_random_bits(c->d.seed, (uint32_t)IPR__STREAM_DROPOUT + c->draw_no, c->step_no, (uint64_t)i / 4, r);
+        for (k = 0; k < IPR__MIN(4, x->n - i); k++) a.mask[i + k] = scale[r[k] < cut]; /* no branch on a coin */
     }
     c->draw_no++;
     c->kern->mul(x->n, ipr__rd(x), a.mask, ipr__wr(y));
