@@ -199,6 +199,40 @@ static void say_where(ipr_ctx *c, double started, int done, int todo)
     fprintf(stderr, "] ");
 }
 
+/* 1: an earlier run trained these parameters to the end; they are loaded from path. */
+static int trained_already(ipr_ctx *c, ipr_params *p, const char *path)
+{
+    FILE *have = fopen(path, "rb");
+    if (!have) return 0;
+    fclose(have);
+    if (ipr_params_load(p, path, 0) == IPR_OK) return 1;
+    fprintf(stderr, "%s; training again\n", ipr_message(c));
+    ipr_clear(c);
+    return 0;
+}
+
+/* ipr_fit with progress, a signal's stop, and a checkpoint beside `path`, where the parameters go in the end. The rest of f
+   is the caller's. IPR_OK, IPR_E_CANCELLED, or the context's error. */
+static int train_to(ipr_ctx *c, ipr_fit_desc *f, const char *path, const ipr_meta *meta, ipr_fit_result *result)
+{
+    char checkpoint[640];
+    int st;
+    snprintf(checkpoint, sizeof checkpoint, "%s.run", path);
+    f->stop_fn = stop_now;
+    f->progress_fn = ipr_progress_stderr;
+    f->checkpoint = checkpoint;
+    f->resume = 1;
+    st = ipr_fit(c, f, result);
+    if (st == IPR_E_FORMAT) { /* a checkpoint of other settings: start over */
+        ipr_clear(c);
+        f->resume = 0;
+        st = ipr_fit(c, f, result);
+    }
+    if (st == IPR_OK) st = ipr_params_save(f->params, path, meta);
+    if (st == IPR_OK) remove(checkpoint);
+    return st;
+}
+
 static int number(const char *s, int lo, int hi, int *out)
 {
     char *end;

@@ -145,19 +145,11 @@ static int train(run *r)
 {
     lab *l = r->l;
     ipr_fit_desc f = IPR_ZERO;
-    char path[600], checkpoint[640];
-    FILE *have;
+    char path[600];
     int st;
     model_path(r, path, sizeof path);
-    have = fopen(path, "rb");
-    if (have) {
-        fclose(have);
-        if (ipr_params_load(r->m->params, path, 0) == IPR_OK) return 0;
-        fprintf(stderr, "%s; training again\n", ipr_message(l->c));
-        ipr_clear(l->c);
-    }
+    if (trained_already(l->c, r->m->params, path)) return 0;
     say(l, r, "training");
-    snprintf(checkpoint, sizeof checkpoint, "%s.run", path);
     f.params = r->m->params;
     f.optimiser.lr = LEARNING_RATE;
     f.schedule.kind = IPR_SCHED_MULTISTEP;
@@ -168,21 +160,11 @@ static int train(run *r)
     f.batch = BATCH;
     f.shuffle = 1;
     f.step_fn = train_step;
-    f.stop_fn = stop_now;
     f.user = r;
-    f.progress_fn = ipr_progress_stderr;
-    f.checkpoint = checkpoint;
-    f.resume = 1;
     f.tag = r->row;
-    st = ipr_fit(l->c, &f, NULL);
-    if (st == IPR_E_FORMAT) {       /* a checkpoint of other settings: start over */
-        ipr_clear(l->c);
-        f.resume = 0;
-        st = ipr_fit(l->c, &f, NULL);
-    }
+    st = train_to(l->c, &f, path, NULL, NULL);
     if (st == IPR_E_CANCELLED) return 130;
-    if (st != IPR_OK || ipr_params_save(r->m->params, path, NULL) != IPR_OK) return broken(l, "training");
-    remove(checkpoint);
+    if (st != IPR_OK) return broken(l, "training");
     return 0;
 }
 

@@ -205,19 +205,11 @@ static int train(run *r)
     lab *l = r->l;
     ipr_fit_desc f = IPR_ZERO;
     ipr_fit_result res;
-    char path[600], checkpoint[640];
-    FILE *have;
+    char path[600];
     int st;
     model_path(r, path, sizeof path);
-    have = fopen(path, "rb");
-    if (have) {
-        fclose(have);
-        if (ipr_params_load(r->m->params, path, 0) == IPR_OK) return 0;
-        fprintf(stderr, "%s; training again\n", ipr_message(l->c));
-        ipr_clear(l->c);
-    }
+    if (trained_already(l->c, r->m->params, path)) return 0;
     say(l, r, "training");
-    snprintf(checkpoint, sizeof checkpoint, "%s.run", path);
     f.params = r->m->params;
     f.optimiser.lr = l->o.lr;
     f.schedule.kind = IPR_SCHED_COSINE;
@@ -227,22 +219,12 @@ static int train(run *r)
     f.batch = l->o.batch;
     f.bucket = r->train.source;
     f.step_fn = train_step;
-    f.stop_fn = stop_now;
     f.user = r;
-    f.progress_fn = ipr_progress_stderr;
-    f.checkpoint = checkpoint;
-    f.resume = 1;
     f.tag = r->row;
-    st = ipr_fit(l->c, &f, &res);
-    if (st == IPR_E_FORMAT) { /* a checkpoint of other settings: start over */
-        ipr_clear(l->c);
-        f.resume = 0;
-        st = ipr_fit(l->c, &f, &res);
-    }
+    st = train_to(l->c, &f, path, NULL, &res);
     if (st == IPR_E_CANCELLED) return 130;
-    if (st != IPR_OK || ipr_params_save(r->m->params, path, NULL) != IPR_OK) return broken(l, "training");
+    if (st != IPR_OK) return broken(l, "training");
     put("Table 2b", r->row, "train_minutes", r->seed, res.seconds / 60);
-    remove(checkpoint);
     return 0;
 }
 

@@ -202,17 +202,10 @@ static int train(run *r)
     ipr_fit_desc f = IPR_ZERO;
     ipr_pair pair[1];
     ipr_meta meta;
-    char path[600], checkpoint[640];
-    FILE *have;
+    char path[600];
     int st;
     model_path(r, path, sizeof path);
-    have = fopen(path, "rb");
-    if (have) {
-        fclose(have);
-        if (ipr_params_load(r->m->params, path, 0) == IPR_OK) return 0;
-        fprintf(stderr, "%s; training again\n", ipr_message(l->c));
-        ipr_clear(l->c);
-    }
+    if (trained_already(l->c, r->m->params, path)) return 0;
     if (r->how == PRETRAIN) { /* go on from the clean model */
         run base = *r;
         char from[600];
@@ -222,7 +215,6 @@ static int train(run *r)
         if (ipr_params_load(r->m->params, from, 0) != IPR_OK) return broken(l, "the clean model to go on from");
     }
     say(l, r, "training");
-    snprintf(checkpoint, sizeof checkpoint, "%s.run", path);
     f.params = r->m->params;
     f.optimiser.lr = 1e-3;
     f.schedule.kind = IPR_SCHED_COSINE;
@@ -232,25 +224,15 @@ static int train(run *r)
     f.batch = BATCH;
     f.bucket = l->train;
     f.step_fn = train_step;
-    f.stop_fn = stop_now;
     f.user = r;
-    f.progress_fn = ipr_progress_stderr;
-    f.checkpoint = checkpoint;
-    f.resume = 1;
     f.tag = r->row;
-    st = ipr_fit(l->c, &f, NULL);
-    if (st == IPR_E_FORMAT) { /* a checkpoint of other settings: start over */
-        ipr_clear(l->c);
-        f.resume = 0;
-        st = ipr_fit(l->c, &f, NULL);
-    }
-    if (st == IPR_E_CANCELLED) return 130;
     pair[0].key = "ipr.vocab"; /* so that nobody feeds the model with another vocabulary's ids */
     pair[0].value = ipr_vocab_hash(l->vocab);
     meta.pairs = pair;
     meta.count = 1;
-    if (st != IPR_OK || ipr_params_save(r->m->params, path, &meta) != IPR_OK) return broken(l, "training");
-    remove(checkpoint);
+    st = train_to(l->c, &f, path, &meta, NULL);
+    if (st == IPR_E_CANCELLED) return 130;
+    if (st != IPR_OK) return broken(l, "training");
     return 0;
 }
 
