@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ''
+torch.set_flush_denormal(True)     # at its best: gradients of long sequences fade into denormal numbers
 torch.set_num_threads(THREADS)
 torch.manual_seed(1)
 WHO = 'torch ' + torch.__version__.split('a')[0].split('+')[0]
