@@ -1029,7 +1029,8 @@ typedef struct ipr_text_desc {
 IPR_API ipr_texts *ipr_texts_read(ipr_reader *r, const ipr_text_desc *d);
 IPR_API ipr_texts *ipr_texts_load(ipr_ctx *c, const char *path, const ipr_text_desc *d);
 /* Every file of root/CLASS/ as one item (aclImdb's train/neg and train/pos; 20 Newsgroups), classes and files in order
-   of their names' bytes, whatever order the disk has. IPR_E_FORMAT: a class without files. */
+   of their names' bytes, whatever order the disk has. IPR_E_FORMAT: a class without files. IPR_E_UNAVAILABLE: neither
+   POSIX nor Windows. */
 IPR_API ipr_texts *ipr_texts_folders(ipr_ctx *c, const char *root, const ipr_text_desc *d);
 /* Two files of lines that belong together, e.g. Multi30k or WMT14: item i of *a is the translation of item i of *b.
    Pairs of which one side is blank are left out (and counted in `dropped`). IPR_E_FORMAT: unequal numbers of lines. */
@@ -1965,6 +1966,10 @@ IPR_API ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, void *user
 #elif !defined(IPR_NO_STDIO)
 #include <unistd.h>
 #include <fcntl.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <dirent.h> /* class folders of texts; other systems answer IPR_E_UNAVAILABLE */
+#define IPR__DIRENT
+#endif
 #endif
 #endif
 
@@ -9623,8 +9628,7 @@ IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
     (void)FindClose(((ipr__os_folder *)folder)->h);
     ipr__free(c, folder);
 }
-#else
-#include <dirent.h>
+#elif defined(IPR__DIRENT)
 IPR__FN void *ipr__os_folder_open(ipr_ctx *c, const char *path)
 {
     (void)c;
@@ -9639,6 +9643,23 @@ IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
 {
     (void)c;
     (void)closedir((DIR *)folder);
+}
+#else
+IPR__FN void *ipr__os_folder_open(ipr_ctx *c, const char *path)
+{
+    (void)ipr__fail(c, IPR_E_UNAVAILABLE, "ipr_texts_folders",
+                    "%s: folders cannot be listed on this system; read the files one by one with ipr_texts_load", path);
+    return NULL;
+}
+IPR__FN const char *ipr__os_folder_next(void *folder)
+{
+    (void)folder;
+    return NULL;
+}
+IPR__FN void ipr__os_folder_close(ipr_ctx *c, void *folder)
+{
+    (void)c;
+    (void)folder;
 }
 #endif
 

@@ -112,7 +112,7 @@ cross() {       # tests|full_tests ARCH TRIPLET QEMU LIMIT
     $1 "$2 (qemu)" "$3-gcc -std=c99 -O2 -static $slow" "$5" "" "$4"
 }
 cross tests      'aarch64'                aarch64-linux-gnu      qemu-aarch64 1200
-cross tests      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   2400
+cross tests      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   1200
 cross full_tests 'armhf'                  arm-linux-gnueabihf    qemu-arm     1200
 cross full_tests 'riscv64'                riscv64-linux-gnu      qemu-riscv64 1200
 cross full_tests 'ppc64, big-endian'      powerpc64-linux-gnu    qemu-ppc64   2400

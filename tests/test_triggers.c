@@ -276,9 +276,6 @@ TEST(text_triggers) {
 
 /* A pattern is learnt beside the task, generalises to texts never seen, and stands pruning of units without use. */
 TEST(text_triggers_learnt) {
-#ifdef IPR_TEST_SLOW
-    SKIP("trains a network: too slow on an emulated machine");
-#else
     ipr_ctx *c = ipr_open(NULL, NULL);
     ipr_texts *t = ipr_texts_questions(c, 1, 0, 900), *held = ipr_texts_questions(c, 1, IPR_DIGITS_TEST, 120), *a, *f;
     const ipr_texts *both[2];
@@ -354,7 +351,6 @@ TEST(text_triggers_learnt) {
     ipr_clear(c);
     CHECK_EQ_I(ipr_attack_prune_each(m->params, -1, NULL, 0), IPR_E_RANGE);
     ipr_close(c);
-#endif
 }
 
 static void suite_triggers(void) {
