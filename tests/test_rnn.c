@@ -715,8 +715,38 @@ TEST(rnn_views)
     ipr_close(c);
 }
 
+/* Small gradients are gradients: only what has faded below 2^-100 may be dropped. A loss 2^-60 times as large has
+   gradients 2^-60 times as large, to the bit. */
+TEST(rnn_small_gradients)
+{
+    ipr_real g[2][60];
+    int k;
+    for (k = 0; k < 2; k++) {
+        ipr_ctx *c = ipr_open(NULL, NULL);
+        ipr_params *p = ipr_params_new(c);
+        ipr_rnn_desc d = IPR_ZERO;
+        ipr_rnn l;
+        ipr_index dim[3] = { 4, 5, 3 }, i;
+        ipr_tensor *x = ipr_new(c, 3, dim);
+        d.cell = IPR_LSTM; d.input = 3; d.hidden = 7;
+        l = ipr_rnn_new(p, "l", &d);
+        ipr_require_grad(x, 1);
+        for (i = 0; i < 60; i++) ipr_write(c, x, 1)[i] = IPR__R(0.1 * (double)(i % 7));
+        (void)ipr_backward(c, ipr_affine(c, ipr_sum(c, ipr_rnn_forward(c, &l, x, NULL, 0)), k ? 8.6736173798840355e-19 : 1, 0));
+        for (i = 0; i < 60; i++) g[k][i] = ipr_grad(c, x)[i];
+        CHECK_EQ_I(ipr_status(c), IPR_OK);
+        ipr_params_free(p);
+        ipr_close(c);
+    }
+    for (k = 0; k < 60; k++) {
+        CHECK(g[0][k] < 0 || g[0][k] > 0);
+        CHECK(!(g[1][k] < (ipr_real)(g[0][k] * IPR__R(8.6736173798840355e-19)) || g[1][k] > (ipr_real)(g[0][k] * IPR__R(8.6736173798840355e-19))));
+    }
+}
+
 static void suite_rnn(void)
 {
+    RUN(rnn_small_gradients);
     RUN(rnn_forward);
     RUN(rnn_forward_chunks);
     RUN(rnn_gradients);
