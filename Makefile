@@ -42,6 +42,15 @@ build/gatekeeper_translate: examples/gatekeeper_translate.c examples/experiment.
 build/gatekeeper_trec6: examples/gatekeeper_trec6.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/gatekeeper_trec6.c -o $@ $(LDLIBS)
 
+build/passports_cifar10: examples/passports_cifar10.c examples/passports_common.h examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/passports_cifar10.c -o $@ $(LDLIBS)
+
+build/passports_attacks: examples/passports_attacks.c examples/passports_common.h examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/passports_attacks.c -o $@ $(LDLIBS)
+
+build/baselines_ambiguity: examples/baselines_ambiguity.c examples/passports_common.h examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/baselines_ambiguity.c -o $@ $(LDLIBS)
+
 build/text_triggers: examples/text_triggers.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/text_triggers.c -o $@ $(LDLIBS)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch's times for the rows of bench_rnn.c and bench_gemm.c, as the same JSON lines.
+"""PyTorch's times for the rows of bench_rnn.c, bench_cnn.c and bench_gemm.c, as the same JSON lines.
 
 usage: python3 bench_torch.py [threads [row substring]]
 """
@@ -185,6 +185,63 @@ def text():
             line(name, 'ms', median_ms(step, reps) / batches)
 
 
+class Block(nn.Module):
+    """A basic block of ResNet-18."""
+    def __init__(self, i, o, s):
+        super().__init__()
+        self.c1, self.b1 = nn.Conv2d(i, o, 3, s, 1, bias=False), nn.BatchNorm2d(o)
+        self.c2, self.b2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
+        self.down = nn.Sequential(nn.Conv2d(i, o, 1, s, bias=False), nn.BatchNorm2d(o)) if s > 1 or i != o else nn.Identity()
+
+    def forward(self, x):
+        y = F.relu(self.b1(self.c1(x)), True)
+        return F.relu(self.b2(self.c2(y)) + self.down(x), True)
+
+
+def cnn_net(name):
+    def unit(i, o, k, p, norm=True):
+        return [nn.Conv2d(i, o, k, 1, p, bias=not norm)] + ([nn.BatchNorm2d(o)] if norm else []) + [nn.ReLU(True)]
+    if name == 'lenet':
+        return nn.Sequential(*unit(1, 6, 5, 2, False), nn.MaxPool2d(2), *unit(6, 16, 5, 0, False), nn.MaxPool2d(2), nn.Flatten(),
+                             nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
+    if name == 'keynet-cnn':
+        return nn.Sequential(nn.Conv2d(3, 32, 5, 1, 2), nn.ReLU(True), nn.BatchNorm2d(32), nn.MaxPool2d(2),
+                             nn.Conv2d(32, 64, 3, 1, 2), nn.ReLU(True), nn.BatchNorm2d(64), nn.MaxPool2d(2), nn.Flatten(),
+                             nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 5))
+    if name == 'alexnet':
+        return nn.Sequential(*unit(3, 64, 5, 2), nn.MaxPool2d(2), *unit(64, 192, 5, 2), nn.MaxPool2d(2), *unit(192, 384, 3, 1),
+                             *unit(384, 256, 3, 1), *unit(256, 256, 3, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4096, 10))
+    layers, i = unit(3, 64, 3, 1), 64
+    for o, s in ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)):
+        layers.append(Block(i, o, s))
+        i = o
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+def cnn():
+    for tag, b, size, reps in (('lenet', 128, (1, 28, 28), 9), ('keynet-cnn', 128, (3, 28, 28), 5), ('alexnet', 64, (3, 32, 32), 3),
+                               ('resnet18', 64, (3, 32, 32), 3)):
+        name = 'cnn_%s_B%d' % (tag, b)
+        if ONLY not in '%s_train %s_forward cnn_%s_B1_forward' % (name, name, tag):
+            continue
+        net = cnn_net(tag)
+        x, y = torch.randn(b, *size), torch.arange(b) % 5
+        opt = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+
+        def step():
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+        if ONLY in name + '_train':
+            line(name + '_train', 'ms', median_ms(step, reps))
+        net.eval()
+        with torch.no_grad():
+            if ONLY in name + '_forward':
+                line(name + '_forward', 'ms', median_ms(lambda: net(x), reps))
+            if ONLY in 'cnn_%s_B1_forward' % tag:
+                line('cnn_%s_B1_forward' % tag, 'ms', median_ms(lambda: net(x[:1]), 15))
+
+
 def gemm():
     for n in (32, 64, 128, 256, 512, 1024, 2048):
         name = 'sgemm_%d' % n
@@ -202,4 +259,5 @@ def gemm():
 recurrent()
 gatekeeper()
 text()
+cnn()
 gemm()

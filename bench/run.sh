@@ -35,6 +35,7 @@ build() { # program, source, flags: no program when it cannot be built
 THREAD_FLAGS="-DIPR_THREADS -pthread"
 OURS=
 build rnn bench/bench_rnn.c -I. -ffp-contract=off $THREAD_FLAGS && OURS="$OURS rnn"
+build cnn bench/bench_cnn.c -I. -ffp-contract=off $THREAD_FLAGS && OURS="$OURS cnn"
 [ -f bench/bench_gemm.c ] && build gemm bench/bench_gemm.c -I. -ffp-contract=off $THREAD_FLAGS && OURS="$OURS gemm"
 
 # ---- peers ----

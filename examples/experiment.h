@@ -6,7 +6,7 @@
 #ifndef IPR_EXAMPLES_EXPERIMENT_H
 #define IPR_EXAMPLES_EXPERIMENT_H
 
-enum { MAX_SEEDS = 16, MAX_ROWS = 1200 };
+enum { MAX_SEEDS = 16, MAX_ROWS = 4000 };
 typedef struct { char table[16], row[64], metric[48]; double v[MAX_SEEDS]; int has[MAX_SEEDS]; } cell;
 typedef struct { const char *table, *row, *metric; double value; } paper_figure;
 static cell cells[MAX_ROWS];

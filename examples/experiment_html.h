@@ -92,7 +92,7 @@ REPORT_FN void put_histogram(const char *table, const char *row, const char *met
         count[b < 0 ? 0 : b >= BINS ? BINS - 1 : b] += 100.0 / (double)n;
     }
     for (b = 0; b < BINS; b++) {
-        snprintf(name, sizeof name, "%s=%.3f", metric, lo + (b + 0.5) * (hi - lo) / BINS);
+        snprintf(name, sizeof name, "%.30s=%.3f", metric, lo + (b + 0.5) * (hi - lo) / BINS);
         put(table, row, name, 0, count[b]);
     }
 }
@@ -112,7 +112,7 @@ REPORT_FN void html_histograms(report *r, const char *table, const curve *lines,
         int any = 0;
         for (b = 0; b < BINS; b++) {
             figure f;
-            snprintf(name, sizeof name, "%s=%.3f", lines[k].what, lo + (b + 0.5) * (hi - lo) / BINS);
+            snprintf(name, sizeof name, "%.30s=%.3f", lines[k].what, lo + (b + 0.5) * (hi - lo) / BINS);
             f = figure_of(table, lines[k].row, name);
             any |= f.n > 0;
             share[k][b] = f.n ? f.mean : 0;

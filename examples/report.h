@@ -847,12 +847,15 @@ REPORT_FN void report__chunk(report__png *p, unsigned long bytes, const char *ty
 }
 REPORT_FN void report__chunk_end(report__png *p) { report__u32(p, (p->crc ^ 0xFFFFFFFFul) & 0xFFFFFFFFul, 0); }
 
-/* "data:image/png;base64,..." of w x h bytes; palette: 768 bytes of RGB, or NULL: grey. */
-REPORT_FN void report__png_uri(report *r, const unsigned char *px, int w, int h, const unsigned char *palette)
+enum { REPORT_GREY = 0, REPORT_RGB = 1, REPORT_PLANES = 2 };    /* [h][w]; [h][w][3]; [3][h][w], as data sets have it */
+
+/* "data:image/png;base64,..." of w x h pixels; palette: 768 bytes of RGB for REPORT_GREY's bytes, or NULL. */
+REPORT_FN void report__png_uri(report *r, const unsigned char *px, int w, int h, int kind, const unsigned char *palette)
 {
     static const unsigned char magic[8] = { 0x89, 'P', 'N', 'G', 13, 10, 26, 10 };
     report__png p;
-    unsigned long raw = ((unsigned long)w + 1) * (unsigned long)h, left = raw, block = 0, i;
+    const unsigned long row = (unsigned long)w * (kind ? 3 : 1), plane = (unsigned long)w * (unsigned long)h;
+    unsigned long raw = (row + 1) * (unsigned long)h, left = raw, block = 0, i;
     memset(&p, 0, sizeof p);
     p.r = r;
     p.a = 1;
@@ -862,7 +865,7 @@ REPORT_FN void report__png_uri(report *r, const unsigned char *px, int w, int h,
     report__u32(&p, (unsigned long)w, 1);
     report__u32(&p, (unsigned long)h, 1);
     report__byte(&p, 8);
-    report__byte(&p, palette ? 3 : 0);
+    report__byte(&p, palette ? 3 : kind ? 2 : 0);
     for (i = 0; i < 3; i++) report__byte(&p, 0);
     report__chunk_end(&p);
     if (palette) {
@@ -874,8 +877,8 @@ REPORT_FN void report__png_uri(report *r, const unsigned char *px, int w, int h,
     report__byte(&p, 0x78);
     report__byte(&p, 0x01);
     for (i = 0; i < raw; i++) {
-        const unsigned long x = i % ((unsigned long)w + 1), y = i / ((unsigned long)w + 1);
-        const unsigned v = x ? px[y * (unsigned long)w + x - 1] : 0;    /* each line starts with filter 0 */
+        const unsigned long x = i % (row + 1), y = i / (row + 1);     /* each line starts with filter 0 */
+        const unsigned v = !x ? 0 : kind == REPORT_PLANES ? px[(x - 1) % 3 * plane + y * (unsigned long)w + (x - 1) / 3] : px[y * row + x - 1];
         if (!block) {
             block = left < 65535 ? left : 65535;
             report__byte(&p, left == block);
@@ -904,9 +907,10 @@ typedef struct {
     int w, h;
     const char *caption;
     report_line line[4];            /* below it, marked right or wrong by colour and sign */
+    int kind;                       /* REPORT_*: how px holds it; 0: grey */
 } report_image;
 
-/* Small grey images side by side, each with a caption and lines. */
+/* Small images, grey or in colour, side by side, each with a caption and lines. */
 REPORT_FN void report_images(report *r, const report_image *im, int n)
 {
     int i, k;
@@ -916,7 +920,7 @@ REPORT_FN void report_images(report *r, const report_image *im, int n)
         report__raw(r, "<li><img alt=\"");
         report__escape(r, im[i].caption, 0, -1);
         report__rawf(r, "\" width=\"%d\" height=\"%d\" src=\"", im[i].w, im[i].h);
-        report__png_uri(r, im[i].px, im[i].w, im[i].h, NULL);
+        report__png_uri(r, im[i].px, im[i].w, im[i].h, im[i].kind, NULL);
         report__raw(r, "\">");
         if (im[i].caption) report__element(r, "<p class=\"c\">", im[i].caption, "</p>");
         for (k = 0; k < 4; k++) {
@@ -957,9 +961,9 @@ REPORT_FN void report_heat(report *r, const char *title, const char *desc, const
     report__raw(r, "</figcaption>\n<img alt=\"");
     report__escape(r, desc ? desc : title, 0, -1);
     report__rawf(r, "\" width=\"%d\" height=\"%d\" src=\"", cols, rows);
-    report__png_uri(r, px, cols, rows, palette);
+    report__png_uri(r, px, cols, rows, REPORT_GREY, palette);
     report__raw(r, "\"><img alt=\"\" width=\"255\" height=\"1\" src=\"");
-    report__png_uri(r, bar, 255, 1, palette);
+    report__png_uri(r, bar, 255, 1, REPORT_GREY, palette);
     report__rawf(r, "\"><div class=\"s\"><span>%s</span><span>0</span>", report_number(t, sizeof t, -limit, 2));
     report__rawf(r, "<span>%s</span></div></figure>\n", report_number(t, sizeof t, limit, 2));
     free(px);

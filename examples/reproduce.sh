@@ -29,15 +29,20 @@ text-triggers-imdb|text-triggers-sst5)
     "${MAKE:-make}" --no-print-directory build/text_triggers || exit 1
     # shellcheck disable=SC2086  # a list of words
     exec ./build/text_triggers --data "$set" $args ;;
-passports-cifar10|passports-attacks|\
-baselines-ambiguity|keynet-fmnist5|keynet-cifar10|dsn-mnist|dsn-gtsrb|zoo)
+passports-cifar10|passports-attacks|baselines-ambiguity)
+    program=$(printf '%s' "$exp" | tr - _)
+    sh data_fetch/fetch.sh cifar10 gtsrb32 || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory "build/$program" || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec "./build/$program" $args ;;
+keynet-fmnist5|keynet-cifar10|dsn-mnist|dsn-gtsrb|zoo)
     echo "$exp: not built yet" >&2
     exit 1 ;;
 '')
     echo "usage: make reproduce EXP=name [QUICK=1] [SEEDS=n] [DATA=folder]" >&2
-    echo "names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5" >&2
+    echo "names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity" >&2
     exit 2 ;;
 *)
-    echo "$exp: no such experiment; names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5" >&2
+    echo "$exp: no such experiment; names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity" >&2
     exit 2 ;;
 esac

@@ -736,7 +736,7 @@ static const char usage[] =
     "  --seeds N     1 to 16; default 1\n"
     "  --unmarked N  unmarked models for the null rate, 1 to 16; default 3 (at least the seeds)\n"
     "  --threads N   default: all processors\n"
-    "  --epochs N    from scratch; default 8 (sst5: 12)\n"
+    "  --epochs N    from scratch; default 4 (sst5: 12)\n"
     "  --words N     at most, of a text; default 200\n"
     "  --out DIR     default results\n"
     "  --fresh       forget what an earlier, stopped run measured\n"
@@ -771,7 +771,7 @@ static int parse(int argc, char **argv, options *o)
         else if (!strcmp(argv[i], "--out") && next) o->out = argv[++i];
         else { fprintf(stderr, "%s: not understood, or its value is missing or out of range\n%s", argv[i], usage); return 2; }
     }
-    o->scratch_epochs = epochs ? epochs : !strcmp(o->data, "sst5") ? 12 : 8;
+    o->scratch_epochs = epochs ? epochs : !strcmp(o->data, "sst5") ? 12 : 4;
     if (o->quick) {
         o->seeds = 1;
         o->unmarked = 2;
@@ -783,7 +783,7 @@ static int parse(int argc, char **argv, options *o)
     }
     o->base_epochs = o->scratch_epochs;
     o->continued = o->scratch_epochs / 2;
-    o->attack_epochs = o->quick ? 2 : 5;
+    o->attack_epochs = o->quick ? 2 : 3;
     if (o->unmarked < o->seeds) o->unmarked = o->seeds;
     return 0;
 }

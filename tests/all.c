@@ -16,14 +16,19 @@
 #include "test_gemm.c"
 #include "test_core.c"
 #include "test_rnn.c"
+#include "test_conv.c"
 #include "test_golden.c"
+#include "test_norm.c"
 #include "test_files.c"
 #include "test_data.c"
 #include "test_text.c"
+#include "test_images.c"
 #include "test_train.c"
 #include "test_gatekeeper.c"
 #include "test_s2s.c"
 #include "test_triggers.c"
+#include "test_cnn.c"
+#include "test_passports.c"
 
 int main(int argc, char **argv)
 {
@@ -34,13 +39,18 @@ int main(int argc, char **argv)
     SUITE(gemm);
     SUITE(core);
     SUITE(rnn);
+    SUITE(conv);
     SUITE(golden);
+    SUITE(norm);
     SUITE(files);
     SUITE(data);
     SUITE(text);
+    SUITE(images);
     SUITE(train);
     SUITE(gatekeeper);
     SUITE(s2s);
     SUITE(triggers);
+    SUITE(cnn);
+    SUITE(passports);
     return ipr_test_main_summary();
 }

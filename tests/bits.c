@@ -115,8 +115,61 @@ static int bits_run(int threads, int cell)
     return status != IPR_OK;
 }
 
+#ifndef IPR_NO_CNN
+/* Gradients and running statistics of three steps through convolution, norms and pooling. */
+static int bits_cnn(int threads)
+{
+    const ipr_index xd[4] = { 6, 3, 13, 11 };
+    ipr_desc d = IPR_ZERO;
+    ipr_conv2d_desc cd = IPR_ZERO;
+    ipr_pool2d_desc pd = IPR_ZERO;
+    ipr_params *p;
+    ipr_tensor *x;
+    ipr_conv conv, last;
+    ipr_norm bn, gn;
+    ipr_ctx *c;
+    int i, status;
+    d.seed = 20;
+    d.isa = IPR_ISA_PORTABLE;
+    d.threads = threads;
+    c = ipr_open(&d, &status);
+    if (!c) { printf("ipr_open: %s\n", ipr_status_name(status)); return 1; }
+    p = ipr_params_new(c);
+    x = ipr_param(p, "x", 4, xd);
+    ipr_init_normal(p, x, 1);
+    cd.padding[0] = cd.padding[1] = 1;
+    conv = ipr_conv_new(p, "conv", 3, 20, 3, &cd, 1);
+    last = ipr_conv_new(p, "last", 20, 10, 3, NULL, 0);
+    bn = ipr_norm_new(p, "bn", IPR_NORM_BATCH, 20, 0, 1);
+    gn = ipr_norm_new(p, "gn", IPR_NORM_GROUP, 10, 2, 1);
+    pd.kernel[0] = pd.kernel[1] = 3;
+    pd.stride[0] = pd.stride[1] = 2;
+    pd.padding[0] = 1;
+    ipr_set_training(c, 1);
+    for (i = 0; i < 3; i++) {
+        ipr_tensor *h = ipr_max_pool2d(c, ipr_norm_apply(c, &bn, ipr_conv_apply(c, &conv, x), NULL, NULL, 1), &pd);
+        h = ipr_norm_apply(c, &gn, ipr_conv_apply(c, &last, h), NULL, NULL, 1);
+        h = ipr_layer_norm(c, ipr_adaptive_avg_pool2d(c, h, 3, 2), 3, NULL, NULL, NULL);
+        ipr_backward(c, ipr_mean(c, ipr_mul(c, h, ipr_square(c, h))));
+        ipr_step_end(c);
+    }
+    for (i = 0; i < ipr_params_count(p); i++) {
+        ipr_tensor *t = ipr_params_at(p, i);
+        const ipr_real *v = ipr_is_buffer(t) ? ipr_read(c, t) : ipr_grad(c, t);
+        if (v) bits_print(ipr_params_name(p, i), v, (size_t)ipr_count(t) * sizeof(ipr_real));
+    }
+    status = ipr_status(c);
+    if (status) printf("%s\n", ipr_message(c));
+    ipr_params_free(p);
+    ipr_close(c);
+    return status != IPR_OK;
+}
+#else
+static int bits_cnn(int threads) { (void)threads; return 0; }
+#endif
+
 int main(int argc, char **argv)
 {
     int threads = argc > 1 ? atoi(argv[1]) : 1;
-    return bits_run(threads, IPR_LSTM) || bits_run(threads, IPR_GRU);
+    return bits_run(threads, IPR_LSTM) || bits_run(threads, IPR_GRU) || bits_cnn(threads);
 }

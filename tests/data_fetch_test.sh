@@ -304,6 +304,56 @@ END
     f tiny; is "a stale lock" $rc 0; left_clean "a stale lock"
 }
 
+convert_tests() { # with a stand-in for ImageMagick: says what it was told, fails on pictures that begin with BAD
+    convert=$(dirname "$fetch")/convert.sh
+    rm -rf "$tmp/im" "$tmp/pic" "$tmp/ppm"
+    mkdir -p "$tmp/im" "$tmp/pic/top/cat s" "$tmp/pic/top/dog" "$tmp/pic/top/empty"
+    cat >"$tmp/im/magick" <<'END'
+#!/bin/sh
+echo "$*" >>"$IM_LOG"
+first=$(head -c 3)
+if [ "$first" = BAD ]; then echo 'magick: not a picture' >&2; exit 1; fi
+if [ "$first" = ODD ]; then echo 'GIF89a'; exit 0; fi
+printf 'P6\n1 1\n255\n%s' "$first"
+END
+    chmod +x "$tmp/im/magick"
+    IM_LOG=$tmp/im.log; export IM_LOG; : >"$IM_LOG"
+    printf 'abc1' >"$tmp/pic/top/cat s/1 [0].jpg"; printf 'def2' >"$tmp/pic/top/cat s/1 [0].PNG"; printf 'text' >"$tmp/pic/top/cat s/notes"
+    printf 'ghi3' >"$tmp/pic/top/dog/%d.JPEG"; printf 'P5\n1 1\n255\nx' >"$tmp/pic/top/dog/own.pgm"
+    v() { (cd "$tmp" && exec $SH "$convert" "$@") >"$tmp/out" 2>&1 </dev/null; rc=$?; }
+    v --help; is "convert --help" $rc 0; said "convert --help" 'Exit codes'
+    v; is "convert: no folders" $rc 2
+    v --size; is "convert: --size alone" $rc 2
+    v --size big pic ppm; is "convert: --size big" $rc 2; said "convert: --size big" "not 'big'"
+    v --what pic ppm; is "convert: unknown option" $rc 2
+    all=$PATH
+    path_without; PATH=$tmp/bin v pic/top ppm; is "convert: no ImageMagick" $rc 6; said "convert: no ImageMagick" 'not installed'
+    PATH=$tmp/im:$all
+    v nowhere ppm; is "convert: no such folder" $rc 3
+    v pic/top pic/top; is "convert: into itself" $rc 2
+    v --skip dog pic/top ppm; is "convert: one class" $rc 0; said "convert: one class" 'ppm: 2 pictures converted, 0 were there, 0 cannot be converted, 1 other'
+    is "convert: contents" "$(tail -n 1 "$tmp/ppm/cat s/1 [0].jpg.ppm")" abc
+    is "convert: two kinds of one name" "$(tail -n 1 "$tmp/ppm/cat s/1 [0].PNG.ppm")" def
+    not "convert: a skipped class" test -e "$tmp/ppm/dog"
+    v --size 64 pic/top ppm; is "convert: goes on" $rc 0; said "convert: goes on" '2 pictures converted, 2 were there'
+    yes "convert: a PGM is copied" cmp "$tmp/pic/top/dog/own.pgm" "$tmp/ppm/dog/own.pgm"
+    yes "convert: the size is passed on" grep -q -e '-resize 64x64> -depth 8 ppm:-' "$IM_LOG"
+    is "convert: only what was missing" "$(wc -l <"$IM_LOG" | tr -d ' ')" 3
+    printf 'BAD' >"$tmp/pic/top/dog/a.jpg"; printf 'ODD' >"$tmp/pic/top/dog/b.jpg"; printf 'jkl' >"$tmp/pic/top/dog/c.jpg"
+    v pic/top ppm; is "convert: bad pictures" $rc 1; said "convert: bad pictures" 'dog/a.jpg: magick: not a picture'; said "convert: bad pictures" 'dog/b.jpg: no PPM came out'
+    yes "convert: the others are made" test -f "$tmp/ppm/dog/c.jpg.ppm"; not "convert: bad ones are not" test -e "$tmp/ppm/dog/a.jpg.ppm"
+    rm "$tmp/pic/top/dog/a.jpg" "$tmp/pic/top/dog/b.jpg"
+    (cd "$tmp/pic" && tar -cf ../pic.tar top); rm -rf "$tmp/ppm"
+    v pic.tar ppm; is "convert: an archive" $rc 0; said "convert: an archive" '5 pictures converted'; yes "convert: an archive" test -f "$tmp/ppm/cat s/1 [0].jpg.ppm"
+    printf 'no tar' >"$tmp/no.tar"; v no.tar ppm; is "convert: no archive" $rc 1; said "convert: no archive" 'tar cannot unpack'
+    v pic/top/empty ppm; is "convert: no pictures" $rc 3; said "convert: no pictures" 'no pictures'
+    mv "$tmp/im/magick" "$tmp/im/convert"; rm -rf "$tmp/ppm"
+    v pic/top ppm; is "convert: the old name" $rc 0
+    : >"$tmp/file"; v pic/top file/x; is "convert: cannot write" $rc 5
+    is "convert: nothing left" "$(find "$tmp/ppm" -name '.tmp*' | wc -l | tr -d ' ')" 0
+    PATH=$all
+}
+
 manifest_tests() { # the shipped manifest
     : >"$tmp/out"
     yes "the manifest is accepted" $SH "$fetch" --list
@@ -341,6 +391,7 @@ for s in $shells; do
     fi
     if [ $first = 1 ]; then trouble_tests; manifest_tests; fi
     folder_tests
+    convert_tests
     first=0
 done
 

@@ -97,9 +97,9 @@ full_tests 'musl-gcc, static'           'musl-gcc -std=c99 -O2 -static'
 
 # ---- sanitizers and valgrind
 san='-g -O1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all'
-tests 'gcc ASan and UBSan'              "gcc -std=c99 $san" 600
-tests 'clang ASan and UBSan, double'    "clang -std=c99 $san -DIPR_REAL=double" 600
-tests 'gcc TSan, threads'               "gcc -std=c99 -g -O1 -fsanitize=thread -DIPR_THREADS -pthread" 600
+tests 'gcc ASan and UBSan'              "gcc -std=c99 $san" 900
+tests 'clang ASan and UBSan, double'    "clang -std=c99 $san -DIPR_REAL=double" 900
+tests 'gcc TSan, threads'               "gcc -std=c99 -g -O1 -fsanitize=thread -DIPR_THREADS -pthread" 900
 full_tests 'clang MSan'                 "clang -std=c99 -g -O1 -fsanitize=memory" 900
 full_row 'valgrind memcheck: base, files, data' <<X
 need gcc valgrind
@@ -111,8 +111,8 @@ X
 cross() {       # tests|full_tests ARCH TRIPLET QEMU LIMIT
     $1 "$2 (qemu)" "$3-gcc -std=c99 -O2 -static $slow" "$5" "" "$4"
 }
-cross tests      'aarch64'                aarch64-linux-gnu      qemu-aarch64 1200
-cross tests      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   1200
+cross tests      'aarch64'                aarch64-linux-gnu      qemu-aarch64 1800
+cross tests      's390x, big-endian'      s390x-linux-gnu        qemu-s390x   1800
 cross full_tests 'armhf'                  arm-linux-gnueabihf    qemu-arm     1200
 cross full_tests 'riscv64'                riscv64-linux-gnu      qemu-riscv64 1200
 cross full_tests 'ppc64, big-endian'      powerpc64-linux-gnu    qemu-ppc64   2400

@@ -112,6 +112,45 @@ static void seeds_text(ipr_ctx *c)      /* the first two bytes: as fuzz_text.c t
     seeds_put(c, &w, "vocab.json");
 }
 
+static void seeds_cifar(ipr_ctx *c)     /* the first byte: as fuzz_cifar.c takes it */
+{
+    static const uint8_t zero[512];
+    ipr_writer w;
+    char name[] = "cifar0.bin";
+    int format, i;
+    for (format = 0; format < 3; format++, name[5]++) {
+        const uint8_t head[3] = { (uint8_t)format, 9, 19 };
+        ipr_writer_memory(c, &w);
+        ipr_writer_write(&w, head, format ? 3 : 2);
+        for (i = 0; i < 6; i++) ipr_writer_write(&w, zero, sizeof zero);
+        seeds_put(c, &w, name);
+    }
+    ipr_writer_memory(c, &w);
+    ipr_writer_text(&w, "\3Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\r\n00000.ppm;53;54;6;5;48;49;16\r\n");
+    seeds_put(c, &w, "gtsrb.csv");
+}
+
+static void seeds_passports(ipr_ctx *c)
+{
+    ipr_cnn_desc d = IPR_ZERO;
+    ipr_passport_desc pd = IPR_ZERO;
+    ipr_uchida_desc ud = IPR_ZERO;
+    ipr_cnn *m;
+    char path[512];
+    d.arch = IPR_LENET;
+    d.height = d.width = 16;
+    m = ipr_cnn_new(c, &d);
+    pd.units = 1; /* 6 filters of 5 x 5 on 1 x 16 x 16 */
+    ud.unit = "conv1";
+    ud.bits = 8;
+    if (snprintf(path, sizeof path, "%s/passport.safetensors", seeds_dir) < (int)sizeof path)
+        ipr_passport_save(ipr_passport_new(m, &pd, "sixteen byte key", 16), path);
+    if (snprintf(path, sizeof path, "%s/licence.safetensors", seeds_dir) < (int)sizeof path)
+        ipr_passport_save_licence(ipr_passport_new(m, &pd, "sixteen byte key", 16), path);
+    if (snprintf(path, sizeof path, "%s/uchida.safetensors", seeds_dir) < (int)sizeof path)
+        ipr_uchida_save(ipr_uchida_new(m, &ud, "sixteen byte key", 16), path);
+}
+
 int main(int argc, char **argv)
 {
     ipr_ctx *c = ipr_open(NULL, NULL);
@@ -124,6 +163,8 @@ int main(int argc, char **argv)
     seeds_images(c);
     seeds_idx(c);
     seeds_text(c);
+    seeds_cifar(c);
+    seeds_passports(c);
     status = ipr_status(c);
     if (status) printf("%s\n", ipr_message(c));
     ipr_close(c);

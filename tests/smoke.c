@@ -1,5 +1,5 @@
 /* smoke.c: one small run through whatever the build options leave of ipr.h: hash, error, training of a tiny dense net,
-   save and load in memory, a gated recurrent step, a verdict. It needs no file, no libc beyond IPR's own options and
+   save and load in memory, a gated recurrent step, a convolutional step, a verdict. It needs no file, no libc beyond IPR's own options and
    no test harness, so that check.sh and matrix.sh can build it in every configuration.
 
      -DSMOKE_MAIN           a main that prints "smoke: OK" or the failing line (needs stdio)
@@ -209,6 +209,24 @@ static int smoke_gatekeeper(ipr_ctx *c)
 }
 #endif
 
+#if IPR_FLOOR_MAX >= 10 && !defined(IPR_NO_CNN)
+static int smoke_cnn(ipr_ctx *c)
+{
+    ipr_cnn_desc d = IPR_ZERO;
+    ipr_index xs[4] = { 2, 3, 16, 16 }, ys[1] = { 2 };
+    ipr_cnn *m;
+    d.arch = IPR_RESNET9; d.scale = 0.125; d.height = 16;
+    m = ipr_cnn_new(c, &d);
+    SMOKE(m && m->units == 12);
+    ipr_set_training(c, 1);
+    SMOKE(ipr_backward(c, ipr_cross_entropy(c, ipr_cnn_forward(m, ipr_new(c, 4, xs), NULL), ipr_new_i32(c, 1, ys))) == IPR_OK);
+    ipr_set_training(c, 0);
+    ipr_step_end(c);
+    ipr_cnn_free(m);
+    return 0;
+}
+#endif
+
 #if IPR_FLOOR_MAX >= 13
 static int smoke_verdict(void)
 {
@@ -230,6 +248,9 @@ static int smoke_all(ipr_ctx *c)
 #endif
 #if IPR_FLOOR_MAX >= 6
     if (!bad) bad = smoke_dense(c);
+#endif
+#if IPR_FLOOR_MAX >= 10 && !defined(IPR_NO_CNN)
+    if (!bad) bad = smoke_cnn(c);
 #endif
 #if IPR_FLOOR_MAX >= 11 && !defined(IPR_NO_RNN)
     if (!bad) bad = smoke_gatekeeper(c);

@@ -679,6 +679,63 @@ static ipr_tensor *cg_concat1(ipr_ctx *c, core_grad *g)
 }
 static ipr_tensor *cg_reverse(ipr_ctx *c, core_grad *g) { return core_weigh(c, ipr_grad_reverse(c, g->a, -1)); }
 
+#ifndef IPR_NO_CNN
+static ipr_tensor *core_conv(ipr_ctx *c, core_grad *g, ipr_index groups, ipr_tensor *b, const ipr_conv2d_desc *d)
+{
+    const ipr_index xd[4] = {1, 2, 3, 4}, wd[4] = {4, 2 / groups, 2 * groups, 3};
+    ipr_tensor *x = ipr_reshape(c, g->t3, 4, xd), *w = ipr_reshape(c, g->w_ih, 4, wd);
+    return core_weigh(c, ipr_conv2d(c, x, w, b, d));
+}
+static ipr_tensor *cg_conv2d(ipr_ctx *c, core_grad *g) { return core_conv(c, g, 1, NULL, NULL); }
+static ipr_tensor *cg_conv2d_all(ipr_ctx *c, core_grad *g)
+{
+    ipr_conv2d_desc d = IPR_ZERO;
+    d.stride[0] = 1; d.stride[1] = 2; d.padding[0] = 3; d.padding[1] = 1; d.dilation[0] = 2; d.groups = 2;
+    return core_conv(c, g, 2, g->v, &d);
+}
+/* x [4,4,3] (w_ih) and scale, bias [4] of h0's rows; variant bits: 1 relu, 2 no scale and bias, 4 evaluation */
+static ipr_tensor *core_norm(ipr_ctx *c, core_grad *g, int op, int variant)
+{
+    const ipr_index xd[3] = {4, 4, 3}, sd[2] = {4, 3};
+    ipr_tensor *x = ipr_reshape(c, g->w_ih, 3, xd), *w = variant & 2 ? NULL : g->v, *b = variant & 2 ? NULL : ipr_select(c, g->h0, 0, 1), *y;
+    ipr_norm_desc d = IPR_ZERO;
+    d.relu = variant & 1;
+    ipr_set_training(c, !(variant & 4));
+    if (op == IPR_OP_BATCH_NORM) y = ipr_batch_norm(c, x, w, b, ipr_new(c, 1, sd), ipr_square(c, core_t1(c, 4)), &d);
+    else if (op == IPR_OP_GROUP_NORM) y = ipr_group_norm(c, x, 2, w, b, &d);
+    else y = ipr_layer_norm(c, ipr_reshape(c, ipr_slice(c, g->w_hh, 0, 4, 12), 3, xd), 2, w ? ipr_reshape(c, ipr_slice(c, g->w_hh, 0, 0, 3), 2, sd) : NULL, b ? ipr_reshape(c, g->a, 2, sd) : NULL, &d);
+    ipr_set_training(c, 0);
+    return core_weigh(c, y);
+}
+#define CG_NORM(name, op) \
+    static ipr_tensor *cg_##name(ipr_ctx *c, core_grad *g) { return core_norm(c, g, op, 0); } \
+    static ipr_tensor *cg_##name##_relu(ipr_ctx *c, core_grad *g) { return core_norm(c, g, op, 1); } \
+    static ipr_tensor *cg_##name##_bare(ipr_ctx *c, core_grad *g) { return core_norm(c, g, op, 3); }
+CG_NORM(batch_norm, IPR_OP_BATCH_NORM)
+CG_NORM(group_norm, IPR_OP_GROUP_NORM)
+CG_NORM(layer_norm, IPR_OP_LAYER_NORM)
+static ipr_tensor *cg_batch_norm_eval(ipr_ctx *c, core_grad *g) { return core_norm(c, g, IPR_OP_BATCH_NORM, 4); }
+/* one value of each channel in a row: the path by rows */
+static ipr_tensor *cg_group_norm_rows(ipr_ctx *c, core_grad *g)
+{
+    ipr_norm_desc d = IPR_ZERO;
+    d.relu = 1;
+    return core_weigh(c, ipr_group_norm(c, g->a, 2, g->v, ipr_select(c, g->h0, 0, 0), &d));
+}
+static ipr_tensor *core_pool(ipr_ctx *c, core_grad *g, int op, int count_pad)
+{
+    const ipr_index xd[4] = {1, 2, 8, 4};
+    ipr_tensor *x = ipr_reshape(c, g->w_hh, 4, xd);
+    ipr_pool2d_desc d = IPR_ZERO;
+    d.kernel[0] = 3; d.kernel[1] = 2; d.stride[0] = 2; d.stride[1] = 1; d.padding[0] = 1; d.count_pad = count_pad;
+    return core_weigh(c, op == IPR_OP_MAX_POOL2D ? ipr_max_pool2d(c, x, &d) : op == IPR_OP_AVG_POOL2D ? ipr_avg_pool2d(c, x, &d) : ipr_adaptive_avg_pool2d(c, x, 4, 3));
+}
+static ipr_tensor *cg_max_pool2d(ipr_ctx *c, core_grad *g) { return core_pool(c, g, IPR_OP_MAX_POOL2D, 0); }
+static ipr_tensor *cg_avg_pool2d(ipr_ctx *c, core_grad *g) { return core_pool(c, g, IPR_OP_AVG_POOL2D, 0); }
+static ipr_tensor *cg_avg_pool2d_pad(ipr_ctx *c, core_grad *g) { return core_pool(c, g, IPR_OP_AVG_POOL2D, 1); }
+static ipr_tensor *cg_adaptive(ipr_ctx *c, core_grad *g) { return core_pool(c, g, IPR_OP_ADAPTIVE_AVG_POOL2D, 0); }
+#endif
+
 #ifndef IPR_NO_RNN
 /* Everything an LSTM or GRU can hand out, weighted. variant bits: 1 initial states, 2 gate (all rows), 4 gate from
    row 1, 8 dual with gate, 16 no biases, 32 only the last states, 64 gate outputs; long_gate: Tk > T. */
@@ -766,6 +823,14 @@ static const core_case core_cases[] = {
     { IPR_OP_EMBEDDING, "repeated ids", cg_embedding }, { IPR_OP_DROPOUT, "twice", cg_dropout },
     { IPR_OP_CONCAT, "axis 0", cg_concat0 }, { IPR_OP_CONCAT, "last axis, repeated", cg_concat1 },
     { IPR_OP_GRAD_REVERSE, "lambda = -1", cg_reverse },
+#ifndef IPR_NO_CNN
+    { IPR_OP_CONV2D, "plain", cg_conv2d }, { IPR_OP_CONV2D, "stride, padding, dilation, groups", cg_conv2d_all },
+#define CG_NORM_ROW(id, name) { id, "", cg_##name }, { id, "relu", cg_##name##_relu }, { id, "relu, no scale, no bias", cg_##name##_bare },
+    CG_NORM_ROW(IPR_OP_BATCH_NORM, batch_norm) CG_NORM_ROW(IPR_OP_GROUP_NORM, group_norm) CG_NORM_ROW(IPR_OP_LAYER_NORM, layer_norm)
+    { IPR_OP_BATCH_NORM, "running statistics", cg_batch_norm_eval }, { IPR_OP_GROUP_NORM, "by rows", cg_group_norm_rows },
+    { IPR_OP_MAX_POOL2D, "", cg_max_pool2d }, { IPR_OP_AVG_POOL2D, "", cg_avg_pool2d }, { IPR_OP_AVG_POOL2D, "padding counts", cg_avg_pool2d_pad },
+    { IPR_OP_ADAPTIVE_AVG_POOL2D, "", cg_adaptive },
+#endif
 #ifndef IPR_NO_RNN
 #define CG_ROW(name) { IPR_OP_LSTM, "lstm " #name, cg_lstm_##name }, { IPR_OP_GRU, "gru " #name, cg_gru_##name },
     CG_ROW(plain) CG_ROW(state) CG_ROW(last) CG_ROW(gate) CG_ROW(gate_short) CG_ROW(gate_from) CG_ROW(dual) CG_ROW(dual_all)
