@@ -2875,15 +2875,10 @@ IPR__TOOL int ipr__fmt(char *buf, size_t cap, const char *f, ...)
 
 /* ---- the context ---- */
 
-/* Caller-buffer heap: first fit over a small sorted table, so that the measure pass can lay out the
-   same blocks without the buffer. */
-enum { IPR__HEAP_BLOCKS = 128 };
+/* Caller-buffer heap, first fit: in this mode the list of blocks is kept in the order of their places, so
+   the measure pass can lay out the same blocks without the buffer. */
 typedef struct ipr__heap {
-    struct {
-        size_t off, size;
-    } blk[IPR__HEAP_BLOCKS];
-    int n;
-    size_t cap, extent;
+    size_t cap, extent; /* cap 0: not in this mode */
     char *base;
 } ipr__heap;
 
@@ -2902,8 +2897,9 @@ typedef struct ipr__arena {
 typedef struct ipr__block {
     struct ipr__block *prev, *next;
     void *raw;
-    size_t raw_bytes;
+    size_t raw_bytes, off; /* off: its place in the heap */
 } ipr__block;
+typedef char ipr__assert_block[sizeof(ipr__block) <= IPR__ALIGN ? 1 : -1];
 
 struct ipr__kern;
 struct ipr__node;
@@ -2916,7 +2912,7 @@ struct ipr_ctx {
     const struct ipr__kern *kern;
     ipr_stats stats;
     ipr__block blocks; /* list head */
-    ipr__heap *heap;   /* caller-buffer and measure mode only */
+    ipr__heap heap;    /* caller-buffer and measure mode only */
     void *self_raw;
     size_t self_bytes;
     ipr__arena step; /* temporaries and nodes: one step's life */
@@ -3023,51 +3019,36 @@ IPR__FN void ipr__host_free(void *user, void *p, size_t n)
 #endif
 }
 
-/* Offset of a new block, first fit; (size_t)-1 when it does not fit. */
-IPR__FN size_t ipr__heap_place(ipr__heap *h, size_t size)
+/* The block before the first gap that takes size bytes (the list's head: none), the gap's place in *off; NULL: no gap. */
+IPR__FN ipr__block *ipr__heap_gap(ipr_ctx *c, size_t size, size_t *off)
 {
-    size_t at = 0;
-    int i, j;
-    if (h->n == IPR__HEAP_BLOCKS) return (size_t)-1;
-    for (i = 0; i < h->n; i++) {
-        if (h->blk[i].off - at >= size) break;
-        at = h->blk[i].off + h->blk[i].size;
+    ipr__block *b = &c->blocks;
+    *off = 0;
+    while (b->next != &c->blocks && b->next->off - *off < size) {
+        b = b->next;
+        *off = b->off + b->raw_bytes;
     }
-    if (size > h->cap || at > h->cap - size) return (size_t)-1;
-    for (j = h->n; j > i; j--) h->blk[j] = h->blk[j - 1];
-    h->blk[i].off = at;
-    h->blk[i].size = size;
-    h->n++;
-    if (at + size > h->extent) h->extent = at + size;
-    return at;
+    return size <= c->heap.cap && *off <= c->heap.cap - size ? b : NULL;
 }
 
-IPR__FN void ipr__heap_remove(ipr__heap *h, size_t off)
-{
-    int i = 0;
-    while (i < h->n && h->blk[i].off != off) i++;
-    for (h->n--; i < h->n; i++) h->blk[i] = h->blk[i + 1];
-}
-
-/* A block is [slack][ipr__block, 64 bytes][n bytes, 64-aligned]. In measure mode its place in the
-   imagined buffer is kept in the header's slack. */
+/* A block is [slack][ipr__block, 64 bytes][n bytes, 64-aligned]. */
 IPR__FN void *ipr__alloc(ipr_ctx *c, size_t n)
 {
     size_t bytes, off = 0;
     char *raw = NULL, *p;
-    ipr__block *b;
+    ipr__block *b, *after;
     if (!c) return NULL;
+    after = &c->blocks;
     if (!ipr__add(n, 2 * IPR__ALIGN + 63u, &bytes)) bytes = 0;
     bytes &= ~(size_t)63u;
-    if (bytes && c->heap) {
-        off = ipr__heap_place(c->heap, bytes);
-        if (off == (size_t)-1) bytes = 0;
-        else if (c->fixed) raw = c->heap->base + off;
+    if (bytes && c->heap.cap) {
+        after = ipr__heap_gap(c, bytes, &off);
+        if (!after) bytes = 0;
+        else if (c->fixed) raw = c->heap.base + off;
     }
     if (bytes && !raw) {
         raw = (char *)c->d.allocator.alloc_fn(c->d.allocator.user, bytes);
         if (raw) c->stats.allocs++;
-        else if (c->heap) ipr__heap_remove(c->heap, off);
     }
     if (!bytes || !raw) {
         (void)ipr__fail(c, IPR_E_NOMEM, "ipr",
@@ -3082,16 +3063,16 @@ IPR__FN void *ipr__alloc(ipr_ctx *c, size_t n)
     b = (ipr__block *)(void *)(p - IPR__ALIGN);
     b->raw = raw;
     b->raw_bytes = bytes;
-    b->next = c->blocks.next;
-    b->prev = &c->blocks;
+    b->off = off;
+    b->next = after->next;
+    b->prev = after;
     b->next->prev = b;
-    c->blocks.next = b;
-    if (c->heap) ipr__copy((char *)(void *)b + sizeof *b, &off, sizeof off);
+    after->next = b;
+    c->heap.extent = IPR__MAX(c->heap.extent, off + bytes);
     c->stats.bytes_now += bytes;
     if (c->stats.bytes_now > c->stats.bytes_peak) c->stats.bytes_peak = c->stats.bytes_now;
     return p;
 }
-typedef char ipr__assert_block[sizeof(ipr__block) + sizeof(size_t) <= IPR__ALIGN ? 1 : -1];
 
 IPR__FN void ipr__free(ipr_ctx *c, void *p)
 {
@@ -3101,11 +3082,6 @@ IPR__FN void ipr__free(ipr_ctx *c, void *p)
     b->prev->next = b->next;
     b->next->prev = b->prev;
     c->stats.bytes_now -= b->raw_bytes;
-    if (c->heap) {
-        size_t off;
-        ipr__copy(&off, (char *)(void *)b + sizeof *b, sizeof off);
-        ipr__heap_remove(c->heap, off);
-    }
     if (!c->fixed) {
         c->stats.frees++;
         c->d.allocator.free_fn(c->d.allocator.user, b->raw, b->raw_bytes);
@@ -3118,7 +3094,7 @@ IPR__FN void ipr__arena_init(ipr_ctx *c, ipr__arena *a, size_t chunk_bytes)
 {
     ipr__zero(a, sizeof *a);
     a->c = c;
-    a->chunk_bytes = c && c->heap ? IPR__MIN(chunk_bytes, (size_t)1024) : chunk_bytes;
+    a->chunk_bytes = c && c->heap.cap ? IPR__MIN(chunk_bytes, (size_t)1024) : chunk_bytes;
 }
 
 IPR__TOOL int ipr__arena_grow(ipr__arena *a, size_t n)
@@ -3567,8 +3543,8 @@ IPR_API IPR__COLD ipr_stats ipr_stats_get(const ipr_ctx *c)
 
 IPR_API IPR__COLD size_t ipr_bytes_needed(const ipr_ctx *c)
 {
-    if (!c || !c->heap) return 0;
-    return IPR__ROUND64(sizeof *c) + IPR__ROUND64(sizeof *c->heap) + c->heap->extent + IPR__ALIGN;
+    if (!c || !c->heap.cap) return 0;
+    return IPR__ROUND64(sizeof *c) + c->heap.extent + IPR__ALIGN;
 }
 
 /* The lower half of ipr_open: memory and workers. The kernels and the tape are added above. */
@@ -3576,7 +3552,7 @@ IPR__TOOL ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
 {
     ipr_desc z = IPR_ZERO;
     ipr_ctx *c = NULL;
-    size_t need = IPR__ROUND64(sizeof *c) + IPR__ROUND64(sizeof(ipr__heap)) + IPR__ALIGN;
+    size_t need = IPR__ROUND64(sizeof *c) + IPR__ALIGN;
     char *raw, *p;
     int best = ipr__cpu_isa();
     if (!d) d = &z;
@@ -3612,10 +3588,8 @@ IPR__TOOL ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
     c->threads = 1;
     c->fixed = d->memory != NULL;
     if (d->memory || d->measure) {
-        c->heap = (ipr__heap *)(void *)(p + IPR__ROUND64(sizeof *c));
-        ipr__zero(c->heap, sizeof *c->heap);
-        c->heap->base = (char *)(void *)c->heap + IPR__ROUND64(sizeof *c->heap);
-        c->heap->cap = d->memory ? d->memory_size - (size_t)(c->heap->base - raw) : (size_t)-1 / 2;
+        c->heap.base = p + IPR__ROUND64(sizeof *c);
+        c->heap.cap = d->memory ? d->memory_size - (size_t)(c->heap.base - raw) : (size_t)-1 / 2;
     }
     ipr__arena_init(c, &c->step, (size_t)1 << 16);
     if (d->threads > 1) {

@@ -990,6 +990,51 @@ TEST(cnn_out_of_memory)
 }
 
 /* A clone that fails leaves nothing behind. */
+/* One training step of a thin ResNet-18: some 500 blocks, more than any embedded recurrent net asks for. */
+static int cn_step_in(const ipr_desc *d, double *loss, size_t *need)
+{
+    ipr_ctx *c = ipr_open(d, NULL);
+    ipr_cnn_desc nd = cn_desc(IPR_RESNET18, 0.0625);
+    ipr_index n = 2;
+    ipr_cnn *m = ipr_cnn_new(c, &nd);
+    ipr_tensor *l;
+    int status;
+    if (m) {
+        ipr_set_training(c, 1);
+        l = ipr_cross_entropy(c, ipr_cnn_forward(m, cn_images(m, n, 0), NULL), ipr_new_i32(c, 1, &n));
+        (void)ipr_backward(c, l);
+        *loss = (double)ipr_item(c, l);
+        ipr_step_end(c);
+    }
+    *need = ipr_bytes_needed(c);
+    status = ipr_status(c);
+    ipr_cnn_free(m);
+    ipr_close(c);
+    return status;
+}
+
+TEST(cnn_caller_buffer)
+{
+    ipr_desc d = CN_ZERO;
+    double plain = 0, measured = 0, fixed = 0;
+    size_t need = 0, used = 0;
+    void *memory;
+    CHECK_EQ_I(cn_step_in(&d, &plain, &used), IPR_OK);
+    d.measure = 1;
+    CHECK_EQ_I(cn_step_in(&d, &measured, &need), IPR_OK);
+    memory = malloc(need);
+    if (!memory) return;
+    d.measure = 0;
+    d.memory = memory;
+    d.memory_size = need;
+    CHECK_EQ_I(cn_step_in(&d, &fixed, &used), IPR_OK);
+    CHECK_EQ_I(used, need);
+    CHECK(plain > 1 && memcmp(&plain, &measured, sizeof plain) == 0 && memcmp(&plain, &fixed, sizeof plain) == 0);
+    d.memory_size = need - 128;
+    CHECK_EQ_I(cn_step_in(&d, &fixed, &used), IPR_E_NOMEM);
+    free(memory);
+}
+
 TEST(cnn_clone_out_of_memory)
 {
     core_heap h;
@@ -1212,6 +1257,7 @@ static void suite_cnn(void)
     RUN(cnn_predict);
     RUN(cnn_threads);
     RUN(cnn_out_of_memory);
+    RUN(cnn_caller_buffer);
     RUN(cnn_clone_out_of_memory);
     RUN(cnn_save_load_clone);
     RUN(cnn_dropout);
