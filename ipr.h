@@ -65,7 +65,7 @@
        IPR_REAL                float (default) or double; double uses the portable kernels
        IPR_THREADS             a pool of workers (pthreads or Win32): ipr_desc.threads = n
        IPR_MALLOC(n), IPR_REALLOC(p,n), IPR_FREE(p)   all three or none; or ipr_desc.allocator at run time
-       IPR_ASSERT(x)           internal invariants; default none
+       IPR_ASSERT(x)           internal invariants, memory given back filled with NaN; default none
        IPR_NO_STDIO            no FILE, no paths: memory and callbacks remain
        IPR_NO_SIMD             portable C only
        IPR_NO_CLOCK            no system clock; ipr_desc.now_fn instead
@@ -355,8 +355,10 @@ IPR_API const ipr_real *ipr_read(ipr_ctx *c, const ipr_tensor *t);
 IPR_API ipr_real *ipr_write(ipr_ctx *c, ipr_tensor *t, int keep);
 IPR_API const int32_t *ipr_read_i32(ipr_ctx *c, const ipr_tensor *t);
 IPR_API int32_t *ipr_write_i32(ipr_ctx *c, ipr_tensor *t, int keep);
-/* Gradient of a leaf or temporary after ipr_backward; NULL (no error) where none arrived. */
+/* Gradient of a leaf after ipr_backward, or of a temporary that an op made and ipr_retain_grad was called for before
+   (the others' memory is used again during the sweep); NULL (no error) where there is none. */
 IPR_API const ipr_real *ipr_grad(ipr_ctx *c, const ipr_tensor *t);
+IPR_API void ipr_retain_grad(ipr_tensor *t);
 IPR_API ipr_real ipr_item(ipr_ctx *c, const ipr_tensor *t); /* the single element; 0 on error */
 
 /* Named parameters, in order of creation; PyTorch's names and shapes. Owns its tensors. */
@@ -2643,7 +2645,10 @@ IPR_API ipr_verdict ipr_uchida_verify(const ipr_uchida *u, const ipr_cnn *suspec
 #define IPR__FN   static IPR__UNUSED
 #define IPR__TOOL static IPR__UNUSED IPR__COLD
 
-#ifndef IPR_ASSERT
+#ifdef IPR_ASSERT
+#define IPR__CHECKED 1
+#else
+#define IPR__CHECKED  0
 #define IPR_ASSERT(x) ((void)0)
 #endif
 
@@ -2886,11 +2891,16 @@ typedef struct ipr__chunk {
     struct ipr__chunk *next;
     size_t size, used;
 } ipr__chunk;
+typedef struct ipr__gap { /* what was given back, at its own place, in the order of addresses, neighbours joined */
+    struct ipr__gap *next;
+    size_t size;
+} ipr__gap;
 typedef struct ipr__arena {
     ipr_ctx *c;
     ipr__chunk *first, *cur;
-    size_t chunk_bytes, used, peak;
-    int wipe;
+    ipr__gap *gaps;
+    size_t chunk_bytes, used, peak; /* used: gaps are not */
+    int wipe, grows; /* grows: a new chunk is a share of what there is, so that gaps come to lie together */
 } ipr__arena;
 
 /* Every block is on a list, so closing a context frees all that was forgotten. */
@@ -2915,7 +2925,8 @@ struct ipr_ctx {
     ipr__heap heap;    /* caller-buffer and measure mode only */
     void *self_raw;
     size_t self_bytes;
-    ipr__arena step; /* temporaries and nodes: one step's life */
+    ipr__arena step;  /* temporaries: values, gradients, what an op keeps; one step's life */
+    ipr__arena notes; /* the same life: tensors, nodes and other little things */
     char *ws[IPR__MAX_WORKERS];
     size_t ws_bytes;
     ipr__pool *pool;
@@ -3019,7 +3030,7 @@ IPR__FN void ipr__host_free(void *user, void *p, size_t n)
 #endif
 }
 
-/* The block before the first gap that takes size bytes (the list's head: none), the gap's place in *off; NULL: no gap. */
+/* The block before the first gap of size bytes (the list's head: none), the gap's place in *off; NULL: no gap. */
 IPR__FN ipr__block *ipr__heap_gap(ipr_ctx *c, size_t size, size_t *off)
 {
     ipr__block *b = &c->blocks;
@@ -3099,9 +3110,10 @@ IPR__FN void ipr__arena_init(ipr_ctx *c, ipr__arena *a, size_t chunk_bytes)
 
 IPR__TOOL int ipr__arena_grow(ipr__arena *a, size_t n)
 {
-    size_t size;
+    size_t size, least = IPR__MAX(n, a->chunk_bytes);
     ipr__chunk *k;
-    if (!ipr__add(IPR__MAX(n, a->chunk_bytes), IPR__ALIGN, &size)) {
+    if (a->grows && !a->c->heap.cap) least = IPR__MAX(least, (a->used >> 4) & ~(size_t)63u);
+    if (!ipr__add(least, IPR__ALIGN, &size)) {
         (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "%U bytes do not fit the address space; use a smaller batch or model",
                         (uint64_t)n);
         return 0;
@@ -3119,6 +3131,54 @@ IPR__TOOL int ipr__arena_grow(ipr__arena *a, size_t n)
     return 1;
 }
 
+/* The front of the smallest gap of at least r bytes; NULL: there is none. */
+IPR__TOOL char *ipr__gap_get(ipr__arena *a, size_t r)
+{
+    ipr__gap **at, **best = NULL, *g, *rest;
+    for (at = &a->gaps; *at; at = &(*at)->next)
+        if ((*at)->size >= r && (!best || (*at)->size < (*best)->size)) best = at;
+    if (!best) return NULL;
+    g = *best;
+    *best = g->next;
+    if (g->size > r) {
+        rest = (ipr__gap *)(void *)((char *)(void *)g + r);
+        rest->next = g->next;
+        rest->size = g->size - r;
+        *best = rest;
+    }
+    return (char *)(void *)g;
+}
+
+/* Gives n bytes back before the arena is reset. */
+IPR__TOOL void ipr__arena_give(ipr__arena *a, void *p, size_t n)
+{
+    const size_t r = IPR__ROUND64(n);
+    ipr__gap *g = (ipr__gap *)p, *before = NULL, *after = a->gaps;
+    if (!p || !r) return;
+    if (a->wipe) ipr_wipe(p, r);
+    if (IPR__CHECKED) {
+        size_t i;
+        for (i = 0; i < r; i++) ((unsigned char *)p)[i] = 0xff; /* NaN to whoever reads it all the same */
+    }
+    a->used -= r;
+    while (after && (uintptr_t)after < (uintptr_t)p) {
+        before = after;
+        after = after->next;
+    }
+    g->next = after;
+    g->size = r;
+    if (before) before->next = g;
+    else a->gaps = g;
+    if (after && (char *)p + r == (char *)(void *)after) {
+        g->size += after->size;
+        g->next = after->next;
+    }
+    if (before && (char *)(void *)before + before->size == (char *)p) {
+        before->size += g->size;
+        before->next = g->next;
+    }
+}
+
 /* n bytes, 64-aligned, uninitialised; NULL with the context's error set. */
 IPR__FN void *ipr__arena_get(ipr__arena *a, size_t n)
 {
@@ -3128,25 +3188,24 @@ IPR__FN void *ipr__arena_get(ipr__arena *a, size_t n)
         (void)ipr__fail(a->c, IPR_E_RANGE, "ipr", "size overflow");
         return NULL;
     }
-    while (!a->cur || a->cur->size - a->cur->used < r) {
-        if (a->cur && a->cur->next && a->cur->next->used == 0 && a->cur->next->size >= r) a->cur = a->cur->next;
-        else if (!ipr__arena_grow(a, r)) return NULL;
+    p = a->gaps && r ? ipr__gap_get(a, r) : NULL;
+    if (!p) {
+        while (!a->cur || a->cur->size - a->cur->used < r) {
+            if (a->cur && a->cur->next && a->cur->next->used == 0 && a->cur->next->size >= r) a->cur = a->cur->next;
+            else {
+                const size_t rest = a->cur && a->grows ? a->cur->size - a->cur->used : 0;
+                char *end = rest ? (char *)(void *)a->cur + IPR__ALIGN + a->cur->used : NULL;
+                if (!ipr__arena_grow(a, r)) return NULL;
+                a->used += rest;
+                ipr__arena_give(a, end, rest);
+            }
+        }
+        p = (char *)(void *)a->cur + IPR__ALIGN + a->cur->used;
+        a->cur->used += r;
     }
-    p = (char *)(void *)a->cur + IPR__ALIGN + a->cur->used;
-    a->cur->used += r;
     a->used += r;
     if (a->used > a->peak) a->peak = a->used;
     return p;
-}
-
-/* Gives back what was got last. */
-IPR__FN void ipr__arena_pop(ipr__arena *a, const void *p, size_t n)
-{
-    const size_t r = IPR__ROUND64(n);
-    if (!a->cur || a->cur->used < r) return;
-    if ((const char *)p != (char *)(void *)a->cur + IPR__ALIGN + a->cur->used - r) return;
-    a->cur->used -= r;
-    a->used -= r;
 }
 
 IPR__FN void ipr__arena_free(ipr__arena *a, int wipe)
@@ -3158,6 +3217,7 @@ IPR__FN void ipr__arena_free(ipr__arena *a, int wipe)
         ipr__free(a->c, k);
     }
     a->first = a->cur = NULL;
+    a->gaps = NULL;
     a->used = 0;
 }
 
@@ -3175,6 +3235,7 @@ IPR__FN void ipr__arena_reset(ipr__arena *a)
     }
     if (a->first) a->first->used = 0;
     a->cur = a->first;
+    a->gaps = NULL;
     a->used = 0;
 }
 
@@ -3536,8 +3597,8 @@ IPR_API IPR__COLD ipr_stats ipr_stats_get(const ipr_ctx *c)
     ipr_stats s = IPR_ZERO;
     if (!c) return s;
     s = c->stats;
-    s.step_bytes = c->step.used;
-    s.step_peak = c->step.peak;
+    s.step_bytes = c->step.used + c->notes.used;
+    s.step_peak = c->step.peak + c->notes.peak;
     return s;
 }
 
@@ -3592,6 +3653,8 @@ IPR__TOOL ipr_ctx *ipr__base_open(const ipr_desc *d, int *status)
         c->heap.cap = d->memory ? d->memory_size - (size_t)(c->heap.base - raw) : (size_t)-1 / 2;
     }
     ipr__arena_init(c, &c->step, (size_t)1 << 16);
+    c->step.grows = 1;
+    ipr__arena_init(c, &c->notes, (size_t)1 << 14);
     if (d->threads > 1) {
         c->threads = d->threads;
 #if defined(IPR_THREADS)
@@ -8176,6 +8239,8 @@ typedef struct ipr__store {
     ipr__arena *arena; /* where grad comes from: the step's or the parameter set's */
     void *device;      /* floor 14: the backend's side of this store */
     uint8_t type, leaf, needs, host_valid, buffer;
+    uint8_t retain, inner; /* its gradient outlives the sweep; its values are nobody's but the tape's */
+    int readers;           /* nodes on the tape whose backward reads its values */
 } ipr__store;
 
 struct ipr_tensor {
@@ -8293,14 +8358,17 @@ IPR__TOOL ipr_tensor *ipr__make(ipr_ctx *c, ipr__arena *a, const char *fn, int t
     ipr_tensor *t;
     ipr__store *s;
     const size_t head = IPR__ROUND64(sizeof *t + sizeof *s);
-    char *p;
+    size_t bytes;
+    char *p, *data;
     if (!ipr__shape_count(c, fn, rank, dims, &n)) return ipr__poison(c);
-    p = (char *)ipr__arena_get(a, head + (size_t)n * (type == IPR_T_I32 ? 4 : sizeof(ipr_real)));
-    if (!p) return ipr__poison(c);
+    bytes = (size_t)n * (type == IPR_T_I32 ? 4 : sizeof(ipr_real));
+    data = (char *)ipr__arena_get(a, bytes);
+    p = (char *)ipr__arena_get(a == &c->step ? &c->notes : a, head);
+    if (!p || !data) return ipr__poison(c);
     t = (ipr_tensor *)(void *)p;
     s = (ipr__store *)(void *)(p + sizeof *t);
     ipr__zero(p, head);
-    s->data = p + head;
+    s->data = data;
     s->n = n;
     s->arena = a;
     s->type = (uint8_t)type;
@@ -8451,9 +8519,35 @@ IPR__FN ipr_real *ipr__grad_put(ipr_ctx *c, ipr_tensor *t, int *acc)
     return s->grad = s->grad_mem;
 }
 
+/* x takes over the gradient of y, an op's only output, which nothing else reads any more: 1; 0 where it cannot. */
+IPR__FN int ipr__grad_take(ipr_tensor *x, ipr_tensor *y)
+{
+    ipr__store *s = x->s, *from = y->s;
+    if (!ipr__needs(x) || s->leaf || s->grad_mem || from->retain || s == from) return 0;
+    if (x->n != s->n || y->n != from->n || s->n != from->n || s->arena != from->arena) return 0;
+    s->grad = s->grad_mem = from->grad;
+    from->grad = from->grad_mem = NULL;
+    return 1;
+}
+
+/* The values of a temporary that no caller sees and no op will be given any more: they make room as soon as no
+   backward on the tape has to read them, at once if none has. */
+IPR__FN void ipr__inner(ipr_ctx *c, ipr_tensor *t)
+{
+    ipr__store *s = t ? t->s : NULL;
+    if (!s || s->arena != &c->step || (s->inner = 1, s->readers)) return;
+    s->inner = 0;
+    ipr__arena_give(&c->step, s->data, (size_t)s->n * sizeof(ipr_real));
+}
+
 IPR__FN const ipr_real *ipr__grad_of(const ipr_tensor *t)
 {
     return t && t->s && t->s->grad ? t->s->grad + t->off : NULL;
+}
+
+IPR_API void ipr_retain_grad(ipr_tensor *t)
+{
+    if (t && t->s) t->s->retain = 1;
 }
 
 IPR_API const ipr_real *ipr_grad(ipr_ctx *c, const ipr_tensor *t)
@@ -8464,7 +8558,7 @@ IPR_API const ipr_real *ipr_grad(ipr_ctx *c, const ipr_tensor *t)
 /* A window on the same store, step lifetime. */
 IPR__FN ipr_tensor *ipr__view(ipr_ctx *c, ipr_tensor *t)
 {
-    ipr_tensor *v = (ipr_tensor *)ipr__arena_get(&c->step, sizeof *v);
+    ipr_tensor *v = (ipr_tensor *)ipr__arena_get(&c->notes, sizeof *v);
     if (!v) return ipr__poison(c);
     *v = *t;
     return v;
@@ -8674,9 +8768,11 @@ IPR_API ipr_params *ipr_params_clone(const ipr_params *p)
 
 struct ipr__node;
 typedef void (*ipr__backward_fn)(ipr_ctx *c, struct ipr__node *n);
+enum { IPR__SPARES_IN = 1, IPR__SPARES_OUT = 2 }; /* an op's backward does without the values of its inputs, outputs */
 typedef struct ipr__op {
     const char *name;
     ipr__backward_fn backward;
+    int spares;
 } ipr__op;
 typedef struct ipr__node {
     const ipr__op *op;
@@ -8695,7 +8791,17 @@ IPR__FN int ipr__recording(ipr_ctx *c, ipr_tensor *const *in, int nin)
     return 0;
 }
 
-IPR__FN void *ipr__keep(ipr_ctx *c, size_t bytes) { return ipr__arena_get(&c->step, bytes); }
+enum { IPR__NOTE = 16384 };
+/* n bytes until the step's end. Little things lie apart, so that the room that big ones leave joins up. */
+IPR__FN void *ipr__keep(ipr_ctx *c, size_t bytes)
+{
+    return ipr__arena_get(bytes <= IPR__NOTE ? &c->notes : &c->step, bytes);
+}
+/* Given back before. */
+IPR__FN void ipr__unkeep(ipr_ctx *c, void *p, size_t bytes)
+{
+    ipr__arena_give(bytes <= IPR__NOTE ? &c->notes : &c->step, p, bytes);
+}
 
 /* Appends a node and marks the outputs as needing gradients; NULL when memory is out. */
 IPR__FN ipr__node *ipr__record_op(ipr_ctx *c, const ipr__op *op, int nin, ipr_tensor *const *in, int nout,
@@ -8722,17 +8828,40 @@ IPR__FN ipr__node *ipr__record_op(ipr_ctx *c, const ipr__op *op, int nin, ipr_te
     n->out = n->in + nin;
     n->aux = aux_bytes ? (char *)(void *)n + head : NULL;
     if (aux_bytes) ipr__zero(n->aux, aux_bytes);
-    for (i = 0; i < nin; i++) n->in[i] = in[i];
+    for (i = 0; i < nin; i++) {
+        n->in[i] = in[i];
+        if (in[i] && !(op->spares & IPR__SPARES_IN)) in[i]->s->readers++;
+    }
     for (i = 0; i < nout; i++) {
         n->out[i] = out[i];
         if (out[i]) {
             out[i]->s->leaf = 0;
             out[i]->s->needs = 1;
+            if (!(op->spares & IPR__SPARES_OUT)) out[i]->s->readers++;
         }
     }
     c->nodes[c->nnodes++] = n;
     c->stats.nodes++;
     return n;
+}
+
+/* A node's backward has run, and before it all that could reach its outputs: what they held makes room. */
+IPR__FN void ipr__node_done(ipr_ctx *c, ipr__node *n)
+{
+    int k;
+    for (k = 0; k < n->nout; k++) {
+        ipr__store *s = n->out[k] ? n->out[k]->s : NULL;
+        if (!s) continue;
+        if (!s->retain && s->arena == &c->step) {
+            ipr__arena_give(&c->step, s->grad_mem, (size_t)s->n * sizeof(ipr_real));
+            s->grad = s->grad_mem = NULL;
+        }
+        s->readers -= !(n->op->spares & IPR__SPARES_OUT);
+        if (s->inner) ipr__inner(c, n->out[k]);
+    }
+    for (k = 0; k < n->nin; k++)
+        if (n->in[k] && !(n->op->spares & IPR__SPARES_IN) && --n->in[k]->s->readers == 0 && n->in[k]->s->inner)
+            ipr__inner(c, n->in[k]);
 }
 
 IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
@@ -8767,6 +8896,7 @@ IPR_API int ipr_backward(ipr_ctx *c, ipr_tensor *loss)
         for (k = 0; k < n->nout; k++)
             if (ipr__grad_of(n->out[k])) break;
         if (k < n->nout) n->op->backward(c, n);
+        if (!c->err) ipr__node_done(c, n);
     }
     ipr__ftz_end(mode);
     if (c->err) return c->err;
@@ -8779,6 +8909,7 @@ IPR_API void ipr_step_end(ipr_ctx *c)
     if (!c) return;
     c->nnodes = 0;
     ipr__arena_reset(&c->step);
+    ipr__arena_reset(&c->notes);
     c->step_no++;
     c->draw_no = 0;
 }
@@ -8852,7 +8983,14 @@ typedef struct ipr__op_row {
 } ipr__op_row;
 #define IPR__IS_DIFF                            1
 #define IPR__IS_NONDIFF                         0
-#define IPR__OP_ROW(id, NAME, name, diff, what) {id, IPR__IS_##diff, {"ipr_" #name, IPR__BACK_##diff(name)}, what},
+#define IPR__SPARES(id) \
+    ((id) == IPR_OP_ADD || (id) == IPR_OP_SUB || (id) == IPR_OP_DROPOUT || \
+             ((id) >= IPR_OP_MAX_POOL2D && (id) <= IPR_OP_ADAPTIVE_AVG_POOL2D) \
+         ? IPR__SPARES_IN | IPR__SPARES_OUT \
+     : (id) == IPR_OP_RELU ? IPR__SPARES_IN \
+     : (id) == IPR_OP_LINEAR || ((id) >= IPR_OP_CONV2D && (id) <= IPR_OP_LAYER_NORM) ? IPR__SPARES_OUT : 0)
+#define IPR__OP_ROW(id, NAME, name, diff, what) \
+    {id, IPR__IS_##diff, {"ipr_" #name, IPR__BACK_##diff(name), IPR__SPARES(id)}, what},
 static const ipr__op_row ipr__op_rows[] = {IPR__OPS_CORE(IPR__OP_ROW)
 #ifndef IPR_NO_RNN
                                                IPR__OPS_RNN(IPR__OP_ROW)
@@ -9202,8 +9340,18 @@ IPR_API ipr_tensor *ipr_mul(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return i
 IPR_API ipr_tensor *ipr_div(ipr_ctx *c, ipr_tensor *a, ipr_tensor *b) { return ipr__binary(c, IPR_OP_DIV, a, b); }
 IPR__FN void ipr__add_backward(ipr_ctx *c, ipr__node *n)
 {
-    ipr__binary_backward(c, n, IPR_OP_ADD, 0);
-    ipr__binary_backward(c, n, IPR_OP_ADD, 1);
+    ipr_tensor *y = n->out[0];
+    int k, acc;
+    for (k = 1; k >= 0; k--) { /* the second first: then the first may take y's gradient as it is */
+        ipr_tensor *x = n->in[k];
+        ipr_real *d;
+        if (x->n != y->n) ipr__binary_backward(c, n, IPR_OP_ADD, k);
+        else if (k || !ipr__grad_take(x, y)) {
+            d = ipr__grad_put(c, x, &acc);
+            if (d && acc) c->kern->add(x->n, d, ipr__grad_of(y), d);
+            else if (d) ipr__copy(d, ipr__grad_of(y), (size_t)x->n * sizeof *d);
+        }
+    }
 }
 IPR__FN void ipr__sub_backward(ipr_ctx *c, ipr__node *n)
 {
@@ -9282,10 +9430,23 @@ IPR__UNARY_BACKWARD(exp, y)
 IPR__UNARY_BACKWARD(log, ipr__div1(IPR__R(1), x))
 IPR__UNARY_BACKWARD(sqrt, y > IPR__R(0) ? ipr__div1(IPR__R(0.5), y) : IPR__R(0))
 IPR__UNARY_BACKWARD(square, ipr__add1(x, x))
-IPR__UNARY_BACKWARD(relu, x > IPR__R(0) ? IPR__R(1) : IPR__R(0))
 IPR__UNARY_BACKWARD(sigmoid, ipr__mul1(y, ipr__sub1(IPR__R(1), y)))
 IPR__UNARY_BACKWARD(tanh, ipr__sub1(IPR__R(1), ipr__mul1(y, y)))
 #undef IPR__UNARY_BACKWARD
+
+IPR__FN void ipr__relu_backward(ipr_ctx *c, ipr__node *n)
+{
+    const ipr_real *py = ipr__rd(n->out[0]), *g = ipr__grad_of(n->out[0]);
+    const ipr_index count = n->in[0]->n;
+    int acc = 0, took = ipr__grad_take(n->in[0], n->out[0]);
+    ipr_real *d = took ? n->in[0]->s->grad : ipr__grad_put(c, n->in[0], &acc);
+    ipr_index i;
+    if (!d) return;
+    if (acc)
+        for (i = 0; i < count; i++) d[i] = ipr__add1(d[i], py[i] > IPR__R(0) ? g[i] : IPR__R(0));
+    else
+        for (i = 0; i < count; i++) d[i] = py[i] > IPR__R(0) ? g[i] : IPR__R(0);
+}
 
 IPR_API ipr_tensor *ipr_affine(ipr_ctx *c, ipr_tensor *x, double scale, double shift)
 {
@@ -9856,8 +10017,9 @@ IPR_API ipr_tensor *ipr_dropout(ipr_ctx *c, ipr_tensor *x, double p)
 
 IPR__FN void ipr__dropout_backward(ipr_ctx *c, ipr__node *n)
 {
-    ipr_real *d = ipr__grad_acc(c, n->in[0]);
-    if (d) c->kern->fma_acc(n->in[0]->n, ipr__grad_of(n->out[0]), ((const ipr__drop_aux *)n->aux)->mask, d);
+    ipr_real *d = ipr__grad_acc(c, n->in[0]), *mask = ((const ipr__drop_aux *)n->aux)->mask;
+    if (d) c->kern->fma_acc(n->in[0]->n, ipr__grad_of(n->out[0]), mask, d);
+    ipr__unkeep(c, mask, (size_t)n->in[0]->n * sizeof *mask);
 }
 
 /* ---- concat ---- */
@@ -10620,7 +10782,7 @@ IPR__FN void ipr__conv2d_backward(ipr_ctx *c, ipr__node *n)
     dx = ipr__grad_put(c, n->in[0], &acc); /* last: x and w may be one */
     if (!dx || !(wt = (ipr_real *)ipr__keep(c, bytes))) return;
     (void)ipr__conv_back_data(c, v, dy, w, wt, acc, dx);
-    ipr__arena_pop(&c->step, wt, bytes);
+    ipr__unkeep(c, wt, bytes);
 }
 
 /* ---- batch_norm, group_norm, layer_norm ---- */
@@ -10637,7 +10799,7 @@ typedef struct ipr__norm_work {
     ipr_ctx *c;
     const ipr__normed *v;
     ipr_index each; /* sets of an item; batch norm: at most IPR__NORM_ROWS */
-    const ipr_real *x, *w, *b, *g, *out;
+    const ipr_real *x, *w, *b, *g;
     ipr_real *y, *rm, *rv;      /* forward */
     ipr_real *dx, *dw, *db, *s; /* backward; s: [N,C,2] sums of group norm */
     double eps, momentum;
@@ -10875,7 +11037,11 @@ IPR__TOOL void ipr__norm_backward_rows(const ipr__norm_work *p, ipr_real *h, ipr
         j.relu = 0;
         j.y = h;
         ipr__norm_map(&j);
-        for (i = 0; i < per; i++) t[i] = v->relu && !(p->out[k * per + i] > IPR__R(0)) ? IPR__R(0) : g[i];
+        for (i = 0; i < per; i++) {
+            ipr_real y = p->w ? ipr__mul1(h[i], p->w[first + i]) : h[i];
+            if (p->b) y = ipr__add1(y, p->b[first + i]);
+            t[i] = v->relu && !(y > IPR__R(0)) ? IPR__R(0) : g[i];
+        }
         if (p->dw) kern->fma_acc(per, t, h, p->dw + first);
         if (p->db) kern->add(per, t, p->db + first, p->db + first);
         if (!dx) continue;
@@ -10903,14 +11069,15 @@ IPR__TOOL void ipr__norm_backward(ipr_ctx *c, ipr__node *node)
     p.w = node->in[1] ? ipr__rd(node->in[1]) : NULL;
     p.b = node->in[2] ? ipr__rd(node->in[2]) : NULL;
     p.g = ipr__grad_of(node->out[0]);
-    p.out = ipr__rd(node->out[0]);
     p.dw = ipr__grad_acc(c, node->in[1]);
     p.db = ipr__grad_acc(c, node->in[2]);
-    p.dx = ipr__grad_put(c, node->in[0], &p.acc); /* last: it may be one of the others too */
+    /* last: it may be one of the others too; in the place of g where it can: each value is read before it is written */
+    p.dx = ipr__grad_take(node->in[0], node->out[0]) ? node->in[0]->s->grad : ipr__grad_put(c, node->in[0], &p.acc);
     if (c->err) return;
     if (!v->batch && v->S == 1) {
         ipr_real *rows = (ipr_real *)ipr__keep(c, (size_t)v->count * 2 * sizeof *rows);
         if (rows) ipr__norm_backward_rows(&p, rows, rows + v->count);
+        ipr__unkeep(c, rows, (size_t)v->count * 2 * sizeof *rows);
         return;
     }
     if (!v->batch && (p.dw || p.db)) {
@@ -10927,6 +11094,7 @@ IPR__TOOL void ipr__norm_backward(ipr_ctx *c, ipr__node *node)
         if (p.db) p.db[ch] = ipr__add1(p.db[ch], IPR__R(s0));
         if (p.dw) p.dw[ch] = ipr__add1(p.dw[ch], IPR__R(s1));
     }
+    ipr__unkeep(c, p.s, (size_t)(v->N * v->C) * 2 * sizeof *p.s);
 }
 IPR__FN void ipr__batch_norm_backward(ipr_ctx *c, ipr__node *n) { ipr__norm_backward(c, n); }
 IPR__FN void ipr__group_norm_backward(ipr_ctx *c, ipr__node *n) { ipr__norm_backward(c, n); }
@@ -11037,13 +11205,14 @@ typedef struct ipr__pooling {
     ipr_index planes, H, W, OH, OW;
     ipr_index k[2], s[2], p[2]; /* kernel 0: adaptive */
     int op, count_pad;
+    int32_t *where; /* max: [planes,OH,OW], the place of each largest value in its plane */
 } ipr__pooling;
 
 typedef struct ipr__pool_work {
     const ipr__kern *kern;
     const ipr__pooling *v;
     ipr_index each;            /* planes of an item */
-    const ipr_real *x, *y, *g; /* y, g: backward, else NULL */
+    const ipr_real *x, *g;     /* g: backward, else NULL */
     ipr_real *to;              /* y, or dx to add to */
 } ipr__pool_work;
 
@@ -11062,28 +11231,17 @@ IPR__INLINE ipr_index ipr__pool_span(const ipr__pooling *v, int axis, ipr_index 
     return v->count_pad ? v->k[axis] : *hi - *lo;
 }
 
-/* A window of h x w values; rows are ld apart. */
-IPR__INLINE ipr_real ipr__pool_max(const ipr_real *p, ipr_index ld, ipr_index h, ipr_index w)
+/* Where the largest of a window of h x w values is, rows ld apart: the first of equals, or the last NaN. */
+IPR__INLINE ipr_index ipr__pool_max(const ipr_real *p, ipr_index ld, ipr_index h, ipr_index w)
 {
-    ipr_real r = *p, bad = IPR__R(0);
-    ipr_index u, t;
-    for (u = 0; u < h; u++, p += ld)
-        for (t = 0; t < w; t++) {
-            r = p[t] > r ? p[t] : r;
-            bad = p[t] != p[t] ? p[t] : bad;
-        }
-    return bad != bad ? bad : r;
-}
-
-/* Where r, the largest, is: the first of equals, or the last NaN. */
-IPR__INLINE ipr_index ipr__pool_where(const ipr_real *p, ipr_index ld, ipr_index h, ipr_index w, ipr_real r)
-{
-    const int bad = r != r;
+    ipr_real r = *p;
     ipr_index at = 0, u, t;
-    for (u = h - 1; u >= 0; u--)
-        for (t = w - 1; t >= 0; t--) at = p[u * ld + t] >= r ? u * ld + t : at;
-    for (u = 0; bad && u < h; u++)
-        for (t = 0; t < w; t++) at = p[u * ld + t] != p[u * ld + t] ? u * ld + t : at;
+    for (u = 0; u < h * ld; u += ld)
+        for (t = u; t < u + w; t++) {
+            const int more = (p[t] > r) | (p[t] != p[t]);
+            r = more ? p[t] : r;
+            at = more ? t : at;
+        }
     return at;
 }
 
@@ -11110,9 +11268,12 @@ IPR__FN void ipr__pool_item(void *arg, int item, int worker)
             for (j = 0; j < v.OW; j++) {
                 const ipr_index o = (q * v.OH + i) * v.OW + j, n = rows * ipr__pool_span(&v, 1, j, &wl, &wh);
                 const ipr_index at = (q * v.H + hl) * v.W + wl, h = hh - hl, w = wh - wl;
-                if (max && !p->g) p->to[o] = ipr__pool_max(p->x + at, v.W, h, w);
-                else if (max) {
-                    ipr_real *d = &p->to[at + ipr__pool_where(p->x + at, v.W, h, w, p->y[o])];
+                if (max && !p->g) {
+                    const ipr_index best = at + ipr__pool_max(p->x + at, v.W, h, w);
+                    p->to[o] = p->x[best];
+                    if (v.where) v.where[o] = (int32_t)(best - q * v.H * v.W);
+                } else if (max) {
+                    ipr_real *d = &p->to[q * v.H * v.W + v.where[o]];
                     *d = ipr__add1(*d, p->g[o]);
                 } else if (!p->g) {
                     const ipr_real s = w == v.W ? p->kern->sum(h * w, p->x + at) : ipr__pool_sum(p->x + at, v.W, h, w);
@@ -11147,6 +11308,10 @@ IPR__TOOL ipr_tensor *ipr__pool_apply(ipr_ctx *c, ipr_tensor *x, ipr__pooling *v
     v->planes = dims[0] * dims[1];
     y = ipr__temp(c, 4, dims);
     if (ipr_is_poison(y)) return y;
+    if (v->op == IPR_OP_MAX_POOL2D && ipr__recording(c, &x, 1)) {
+        v->where = (int32_t *)ipr__keep(c, (size_t)y->n * sizeof *v->where);
+        if (!v->where) return ipr__poison(c);
+    }
     p.v = v;
     p.x = ipr__rd(x);
     p.to = ipr__wr(y);
@@ -11158,11 +11323,10 @@ IPR__TOOL void ipr__pool_backward(ipr_ctx *c, ipr__node *node)
 {
     ipr__pool_work p = IPR_ZERO;
     p.v = (const ipr__pooling *)node->aux;
-    p.x = ipr__rd(node->in[0]);
-    p.y = ipr__rd(node->out[0]);
     p.g = ipr__grad_of(node->out[0]);
     p.to = ipr__grad_acc(c, node->in[0]);
     if (p.to) ipr__pool_split(c, &p);
+    ipr__unkeep(c, p.v->where, (size_t)node->out[0]->n * sizeof *p.v->where);
 }
 IPR__FN void ipr__max_pool2d_backward(ipr_ctx *c, ipr__node *n) { ipr__pool_backward(c, n); }
 IPR__FN void ipr__avg_pool2d_backward(ipr_ctx *c, ipr__node *n) { ipr__pool_backward(c, n); }
@@ -21086,9 +21250,15 @@ IPR_API IPR__COLD int ipr_cnn_find(const ipr_cnn *m, const char *name)
 /* A forward pass: what flows, what a block keeps, and the last convolution of the main path [0] and of a shortcut [1]
    with its input, so that the second branch of a pair finds it done. */
 typedef struct ipr__cnn_run {
-    ipr_tensor *x, *kept, *from[2], *conv[2];
+    ipr_tensor *in, *x, *kept, *from[2], *conv[2], *held[4]; /* held: what the second branch of a pair reads too */
     int step;
 } ipr__cnn_run;
+
+/* No later step of this run reads t. */
+IPR__TOOL void ipr__cnn_drop(ipr_ctx *c, const ipr__cnn_run *r, ipr_tensor *t)
+{
+    if (t != r->in && t != r->held[0] && t != r->held[1] && t != r->held[2] && t != r->held[3]) ipr__inner(c, t);
+}
 
 IPR__TOOL ipr_tensor *ipr__cnn_conv(ipr_cnn *m, ipr__cnn_run *r, int unit, int side)
 {
@@ -21103,9 +21273,15 @@ IPR__TOOL ipr_tensor *ipr__cnn_conv(ipr_cnn *m, ipr__cnn_run *r, int unit, int s
 IPR__TOOL ipr_tensor *ipr__cnn_unit_run(ipr_cnn *m, ipr__cnn_run *r, int unit, int side, const ipr_scales *s)
 {
     const ipr_cnn_unit *u = &m->unit[unit];
-    ipr_tensor *y = ipr__cnn_conv(m, r, unit, side);
-    if (u->relu == 2) y = ipr_relu(m->c, y);
-    return ipr_norm_apply(m->c, &u->norm, y, s ? s->scale[unit] : NULL, s ? s->bias[unit] : NULL, u->relu == 1);
+    ipr_tensor *y = ipr__cnn_conv(m, r, unit, side), *x;
+    if (u->relu == 2) {
+        y = ipr_relu(m->c, x = y);
+        ipr__cnn_drop(m->c, r, x);
+    }
+    x = y;
+    y = ipr_norm_apply(m->c, &u->norm, x, s ? s->scale[unit] : NULL, s ? s->bias[unit] : NULL, u->relu == 1);
+    if (y != x) ipr__cnn_drop(m->c, r, x);
+    return y;
 }
 
 /* Steps from r->step to the end, or to unit `stop` (-1: none): then r->step is its step, and r->x (of a downsample
@@ -21116,15 +21292,22 @@ IPR__TOOL void ipr__cnn_go(ipr_cnn *m, ipr__cnn_run *r, const ipr_scales *s, int
     for (; r->step < m->steps && !c->err; r->step++) {
         const int what = m->step[r->step][0], arg = m->step[r->step][1];
         ipr_pool2d_desc pool = IPR_ZERO;
+        ipr_tensor *was = r->x, *side;
         ipr_index d[2];
         if (arg == stop && (what == IPR__CNN_UNIT || what == IPR__CNN_JOIN)) return;
         switch (what) {
         case IPR__CNN_UNIT: r->x = ipr__cnn_unit_run(m, r, arg, 0, s); break;
         case IPR__CNN_KEEP: r->kept = r->x; break;
         case IPR__CNN_JOIN:
-            r->x = ipr_add(c, r->x, arg == IPR__CNN_NOUNIT ? r->kept : ipr__cnn_unit_run(m, r, arg, 1, s));
+            side = arg == IPR__CNN_NOUNIT ? r->kept : ipr__cnn_unit_run(m, r, arg, 1, s);
+            r->x = ipr_add(c, was, side);
+            if (side != r->kept) ipr__cnn_drop(c, r, side);
+            ipr__cnn_drop(c, r, r->kept);
+            r->kept = NULL;
             /* with ReLUs before it the sum is not negative, and where it is 0 they stop the gradient */
-            if (!m->desc.relu_before_add) r->x = ipr_relu(c, r->x);
+            if (m->desc.relu_before_add) break;
+            r->x = ipr_relu(c, side = r->x);
+            ipr__cnn_drop(c, r, side);
             break;
         case IPR__CNN_POOL:
             pool.kernel[0] = pool.kernel[1] = arg;
@@ -21141,6 +21324,7 @@ IPR__TOOL void ipr__cnn_go(ipr_cnn *m, ipr__cnn_run *r, const ipr_scales *s, int
             r->x = ipr_relu(c, r->x);
             if (m->desc.imagenet) r->x = ipr_dropout(c, r->x, 0.5);
         }
+        if (was != r->x && was != r->kept) ipr__cnn_drop(c, r, was);
     }
 }
 
@@ -21188,7 +21372,7 @@ IPR_API IPR__COLD ipr_tensor *ipr_cnn_forward(ipr_cnn *m, ipr_tensor *x, const i
     ipr__cnn_run r = IPR_ZERO;
     if (!m) return NULL;
     if (!ipr__cnn_input(m, fn, x) || !ipr__cnn_scales(m, fn, s, m->units)) return ipr__poison(m->c);
-    r.x = x;
+    r.in = r.x = x;
     ipr__cnn_go(m, &r, s, -1);
     return m->c->err ? ipr__poison(m->c) : r.x;
 }
@@ -21209,7 +21393,7 @@ IPR_API IPR__COLD int ipr_cnn_forward_pair(ipr_cnn *m, ipr_tensor *x, const ipr_
     while (s && unit < m->units && !s->scale[unit] && !s->bias[unit]) unit++;
     if (!s || unit == m->units)
         return ipr__fail(c, IPR_E_ARG, fn, "s gives no unit a scale or bias: the logits are those of ipr_cnn_forward");
-    r.x = x;
+    r.in = r.x = x;
     ipr__cnn_go(m, &r, NULL, unit);
     if (c->err) return c->err;
     if (m->step[r.step][0] == IPR__CNN_UNIT) (void)ipr__cnn_conv(m, &r, unit, 0);
@@ -21217,6 +21401,10 @@ IPR_API IPR__COLD int ipr_cnn_forward_pair(ipr_cnn *m, ipr_tensor *x, const ipr_
         if (m->step[i][0] == IPR__CNN_JOIN && m->step[i][1] != IPR__CNN_NOUNIT)
             (void)ipr__cnn_conv(m, &r, m->step[i][1], 1);
     again = r;
+    r.held[0] = r.x;
+    r.held[1] = r.kept;
+    r.held[2] = r.conv[0];
+    r.held[3] = r.conv[1];
     ipr__cnn_go(m, &r, NULL, -1);
     ipr__cnn_go(m, &again, s, -1);
     if (c->err) return c->err;
@@ -21235,7 +21423,7 @@ IPR_API IPR__COLD ipr_tensor *ipr_cnn_input_of(ipr_cnn *m, ipr_tensor *x, int un
         return ipr__poison(m->c);
     }
     if (!ipr__cnn_input(m, fn, x) || !ipr__cnn_scales(m, fn, NULL, unit)) return ipr__poison(m->c);
-    r.x = x;
+    r.in = r.x = x;
     ipr__cnn_go(m, &r, NULL, unit);
     if (m->c->err) return ipr__poison(m->c);
     return m->step[r.step][0] == IPR__CNN_JOIN ? r.kept : r.x;
@@ -26393,7 +26581,7 @@ IPR__TOOL int ipr__prefix_take(ipr_cnn *m, ipr_tensor *x, int unit, ipr__pass_pr
     ipr__cnn_run r = IPR_ZERO;
     ipr_tensor *t[4];
     int i, k;
-    r.x = x;
+    r.in = r.x = x;
     ipr__cnn_go(m, &r, NULL, unit);
     if (c->err) return c->err;
     if (m->step[r.step][0] == IPR__CNN_UNIT) (void)ipr__cnn_conv(m, &r, unit, 0);

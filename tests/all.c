@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <math.h>
+#ifdef TEST_ASSERT
+#define IPR_ASSERT(x) ((x) ? (void)0 : abort())
+#endif
 #define IPR_IMPLEMENTATION
 #include "ipr.h"
 #include "ipr_test.h"

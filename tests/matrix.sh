@@ -97,8 +97,8 @@ full_tests 'musl-gcc, static'           'musl-gcc -std=c99 -O2 -static'
 
 # ---- sanitizers and valgrind
 san='-g -O1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all'
-tests 'gcc ASan and UBSan'              "gcc -std=c99 $san" 900
-tests 'clang ASan and UBSan, double'    "clang -std=c99 $san -DIPR_REAL=double" 900
+tests 'gcc ASan and UBSan'              "gcc -std=c99 $san -DTEST_ASSERT" 900
+tests 'clang ASan and UBSan, double'    "clang -std=c99 $san -DTEST_ASSERT -DIPR_REAL=double" 900
 tests 'gcc TSan, threads'               "gcc -std=c99 -g -O1 -fsanitize=thread -DIPR_THREADS -pthread" 900
 full_tests 'clang MSan'                 "clang -std=c99 -g -O1 -fsanitize=memory" 900
 full_row 'valgrind memcheck: base, files, data' <<X

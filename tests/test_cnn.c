@@ -1013,6 +1013,53 @@ static int cn_step_in(const ipr_desc *d, double *loss, size_t *need)
     return status;
 }
 
+/* A step holds the values that backward reads, and little besides; gradients live in what is done with. */
+TEST(cnn_memory)
+{
+    static const int archs[] = { IPR_LENET, IPR_KEYNET_CNN, IPR_ALEXNET, IPR_VGG16, IPR_RESNET9, IPR_RESNET18, IPR_RESNET50 };
+    size_t a;
+    for (a = 0; a < sizeof archs / sizeof archs[0]; a++) {
+        ipr_desc d = CN_ZERO;
+        ipr_ctx *c = ipr_open(&d, NULL);
+        ipr_cnn_desc nd = cn_desc(archs[a], archs[a] >= IPR_ALEXNET ? 0.125 : 1);
+        ipr_index n = 8;
+        ipr_cnn *m = ipr_cnn_new(c, &nd);
+        size_t live = 0, held[2] = { 0, 0 };
+        uint64_t allocs = 0;
+        int k;
+        if (!CHECK(m != NULL)) { ipr_close(c); continue; }
+        for (k = 0; k < 5; k++) {
+            ipr_tensor *y, *l;
+            ipr_set_training(c, 1);
+            y = ipr_cnn_forward(m, cn_images(m, n, 0), NULL);
+            l = ipr_cross_entropy(c, y, ipr_new_i32(c, 1, &n));
+            live = ipr_stats_get(c).step_bytes;
+            CHECK_EQ_I(ipr_backward(c, l), IPR_OK);
+            CHECK(ipr_read(c, y) && ipr_item(c, l) > 0);
+            ipr_step_end(c);
+            if (k == 2) allocs = (uint64_t)ipr_stats_get(c).allocs;
+        }
+        CHECK_EQ_I((uint64_t)ipr_stats_get(c).allocs, allocs);
+        /* of two layers the gradient of the larger is more than a sixth of all */
+        if (!CHECK((double)ipr_stats_get(c).step_peak <= (archs[a] < IPR_ALEXNET ? 1.25 : 1.15) * (double)live + 65536))
+            printf("  %s: %.0f bytes live, %.0f at the peak\n", ipr_cnn_name(archs[a]), (double)live, (double)ipr_stats_get(c).step_peak);
+        ipr_no_grad(c, 1);
+        ipr_set_training(c, 0);
+        for (k = 0; k < 2; k++) {                       /* inference keeps nothing; a cut net returns what it was asked for */
+            ipr_tensor *y = k ? ipr_cnn_input_of(m, cn_images(m, n, 0), m->units - 1) : ipr_cnn_forward(m, cn_images(m, n, 0), NULL);
+            ipr_index i;
+            CHECK(!ipr_is_poison(y));
+            for (i = 0; i < ipr_count(y); i++) if (!CHECK(fabs((double)ipr_read(c, y)[i]) < 1e6)) break;
+            held[k] = ipr_stats_get(c).step_bytes;
+            ipr_step_end(c);
+        }
+        CHECK(held[0] < live && held[1] < live);
+        CHECK_EQ_I(ipr_status(c), IPR_OK);
+        ipr_cnn_free(m);
+        ipr_close(c);
+    }
+}
+
 TEST(cnn_caller_buffer)
 {
     ipr_desc d = CN_ZERO;
@@ -1257,6 +1304,7 @@ static void suite_cnn(void)
     RUN(cnn_predict);
     RUN(cnn_threads);
     RUN(cnn_out_of_memory);
+    RUN(cnn_memory);
     RUN(cnn_caller_buffer);
     RUN(cnn_clone_out_of_memory);
     RUN(cnn_save_load_clone);

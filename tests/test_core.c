@@ -1161,6 +1161,37 @@ TEST(core_absurd_sizes)
     CHECK_EQ_I(h.live, 0);
 }
 
+/* What a temporary held makes room during the sweep; a retained gradient, every value that a caller can see, stays. */
+TEST(core_retain_grad)
+{
+    ipr_desc d = IPR_ZERO;
+    ipr_ctx *c = ipr_open(&d, NULL);
+    ipr_params *p = ipr_params_new(c);
+    ipr_index n = 1000, i;
+    ipr_tensor *w = ipr_param(p, "w", 1, &n), *a, *b, *loss;
+    size_t before;
+    a = ipr_affine(c, w, 3, 3);
+    b = ipr_square(c, ipr_add(c, a, a));
+    ipr_retain_grad(a);
+    loss = ipr_sum(c, ipr_relu(c, b));
+    before = ipr_stats_get(c).step_bytes;
+    CHECK_EQ_I(ipr_backward(c, loss), IPR_OK);
+    CHECK(ipr_stats_get(c).step_bytes <= before + 2 * (size_t)n * sizeof(ipr_real));
+    CHECK(!ipr_grad(c, b));
+    if (CHECK(ipr_grad(c, a) && ipr_grad(c, w)))
+        for (i = 0; i < n; i++) {
+            CHECK_NEAR(ipr_grad(c, a)[i], 24, 1e-4);    /* b = 4 a^2, a = 3 */
+            CHECK_NEAR(ipr_grad(c, w)[i], 72, 1e-4);
+            CHECK_NEAR(ipr_read(c, a)[i], 3, 0);
+            CHECK_NEAR(ipr_read(c, b)[i], 36, 0);
+        }
+    ipr_retain_grad(NULL);
+    ipr_retain_grad(ipr_matmul(c, w, w));               /* poison */
+    ipr_clear(c);
+    ipr_params_free(p);
+    ipr_close(c);
+}
+
 TEST(core_caller_buffer)
 {
     core_heap h;
@@ -1380,6 +1411,7 @@ static void suite_core(void)
     RUN(core_out_of_memory_threads);
     RUN(core_out_of_memory_recovery);
     RUN(core_absurd_sizes);
+    RUN(core_retain_grad);
     RUN(core_caller_buffer);
     RUN(core_no_allocation_in_steady_state);
     RUN(core_threads_same_bits);
