@@ -3,6 +3,7 @@
    The first line tells whether the build claims that (ipr_portable_bits) and is not compared. `bits N` uses N threads. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #define IPR_IMPLEMENTATION
 #include "ipr.h"
 
@@ -116,6 +117,26 @@ static int bits_run(int threads, int cell)
 }
 
 #ifndef IPR_NO_CNN
+/* Floats as little-endian bytes, whatever the machine has. */
+static void bits_reals(const char *name, const ipr_real *v, ipr_index n)
+{
+    uint8_t h[32], b[4];
+    char text[65];
+    ipr_sha256 s;
+    ipr_index i;
+    uint32_t u;
+    int k;
+    ipr_sha256_init(&s);
+    for (i = 0; i < n; i++) {
+        memcpy(&u, &v[i], sizeof u);
+        for (k = 0; k < 4; k++) b[k] = (uint8_t)(u >> 8 * k);
+        ipr_sha256_update(&s, b, 4);
+    }
+    ipr_sha256_final(&s, h);
+    ipr_hex(h, 32, text);
+    printf("%s %s\n", name, text);
+}
+
 /* Gradients and running statistics of three steps through convolution, norms and pooling. */
 static int bits_cnn(int threads)
 {
@@ -156,7 +177,7 @@ static int bits_cnn(int threads)
     for (i = 0; i < ipr_params_count(p); i++) {
         ipr_tensor *t = ipr_params_at(p, i);
         const ipr_real *v = ipr_is_buffer(t) ? ipr_read(c, t) : ipr_grad(c, t);
-        if (v) bits_print(ipr_params_name(p, i), v, (size_t)ipr_count(t) * sizeof(ipr_real));
+        if (v) bits_reals(ipr_params_name(p, i), v, ipr_count(t));
     }
     status = ipr_status(c);
     if (status) printf("%s\n", ipr_message(c));
