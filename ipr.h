@@ -370,6 +370,9 @@ IPR_API ipr_tensor *ipr_param(ipr_params *p, const char *name, int rank,
    cloned, copied and hashed with the parameters; never optimised, decayed, clipped, pruned or overwritten. */
 IPR_API ipr_tensor *ipr_buffer(ipr_params *p, const char *name, int rank, const ipr_index *dims);
 IPR_API int ipr_is_buffer(const ipr_tensor *t); /* 1: made by ipr_buffer */
+/* A set that lists the tensors of other sets under their own names, to train or hash them as one; they stay the
+   others', which must outlive it. IPR_E_ARG: a name twice. NULL on error. */
+IPR_API ipr_params *ipr_params_join(ipr_ctx *c, const ipr_params *const *sets, int n);
 IPR_API int ipr_params_count(const ipr_params *p);
 IPR_API const char *ipr_params_name(const ipr_params *p, int i);
 IPR_API ipr_tensor *ipr_params_at(const ipr_params *p, int i);
@@ -1605,6 +1608,9 @@ IPR_API void ipr_classifier_free(ipr_classifier *m);
 /* Logits [B,classes]; with dual = 1 [2B,classes], plain rows first, gated rows after. gates: one [Tk,hidden] for each
    cell, or NULL. */
 IPR_API ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual);
+/* The same in two parts: what the output layer reads [B,hidden or 2 hidden], without gates, and the logits of it. */
+IPR_API ipr_tensor *ipr_classifier_features(ipr_classifier *m, ipr_tensor *x);
+IPR_API ipr_tensor *ipr_classifier_classify(ipr_classifier *m, ipr_tensor *features);
 /* Labels predicted for items idx[0..n-1] of a data set (idx NULL: the first n), in batches, without dropout or tape.
    labels and p_true (probability of the item's own label) may be NULL. gate_rows: [cells][steps][hidden] reals or
    NULL. */
@@ -1716,13 +1722,15 @@ enum {
                          layer: features.0, features.1 (its norm), features.3, ..., classifier */
     IPR_RESNET9,      /* of the passport papers: one block a stage */
     IPR_RESNET18,     /* He et al. 2016: conv1, bn1, layer1.0.conv1, ..., layer2.0.downsample.0, ..., fc */
-    IPR_RESNET50
+    IPR_RESNET50,
+    IPR_DSN_MNIST,    /* of the DSN paper's appendix, without norms: features.0, features.1, fc1, fc2 */
+    IPR_DSN_GTSRB     /* likewise: features.0 .. features.5, fc1, fc2. Its third net is IPR_VGG16 with imagenet */
 };
 enum { IPR_CNN_UNITS = 64 };
 IPR_API const char *ipr_cnn_name(int arch); /* "lenet", "keynet-lenet", ..., "resnet50" */
 
 typedef struct ipr_cnn_desc {
-    int arch;                          /* IPR_LENET .. IPR_RESNET50 */
+    int arch;                          /* IPR_LENET .. IPR_DSN_GTSRB */
     ipr_index channels, height, width; /* of an image: default 3x32x32; KeyNet 3x28x28, LeNet 1x28x28 */
     int classes;                       /* default 10; KeyNet 5 */
     double scale;   /* default 1: as published. Else every number of channels, and of units of the hidden dense layers,
@@ -1782,6 +1790,10 @@ IPR_API int ipr_cnn_forward_pair(ipr_cnn *m, ipr_tensor *x, const ipr_scales *s,
                                  ipr_tensor **scaled);
 /* What enters a unit when the network reads x: [B,in,height,width]. No unit before it may be bare. */
 IPR_API ipr_tensor *ipr_cnn_input_of(ipr_cnn *m, ipr_tensor *x, int unit);
+/* What enters dense layer `head` (0 .. heads - 1): [B,features], past the ReLU of the layer before; and the logits of
+   features. */
+IPR_API ipr_tensor *ipr_cnn_features(ipr_cnn *m, ipr_tensor *x, const ipr_scales *s, int head);
+IPR_API ipr_tensor *ipr_cnn_classify(ipr_cnn *m, ipr_tensor *features, int head);
 /* Items idx[0..n-1] (NULL: the first n) of images [C,H,W] or [H,W], in batches, without training, dropout or tape;
    grey ones fill three channels where the network has three. out [n]: the likeliest class; prob [n][classes]: softmax
    of the logits; both may be NULL. norm NULL: bytes / 255, reals as they are. Frees the step's temporaries; s may be
@@ -2155,6 +2167,134 @@ IPR_API ipr_tensor *ipr_uchida_loss(const ipr_uchida *u, const ipr_cnn *m);
 #endif
 #endif
 
+#if IPR_FLOOR_MAX >= 11
+/* ---- Serial numbers: locks for any classifier --------------------------------------------------------
+   Tang, Du, Hu: Deep Serial Number (here: DSN). A student network is trained from a frozen teacher so that it works
+   only on inputs that carry the customer's serial number: bits stamped over a few pixels, steps or tokens (eq. 7). The
+   serial number is the customer's licence; the deployed model is an ordinary file of the network alone. It locks, it
+   proves little: whoever has the model and some labelled data can search the numbers or train the lock away
+   (ipr_serial_verify, ipr_attack_split_tune); take 80 bits or more. */
+enum { IPR_SERIAL_BITS = 256 };
+enum { IPR_BOTTOM_RIGHT = 0, IPR_TOP_LEFT = 1, IPR_TOP_RIGHT = 2, IPR_BOTTOM_LEFT = 3 };
+
+/* Where the bits lie: row by row in a square of cells. A sequence [T,I] is an image of T rows and I columns. */
+typedef struct ipr_serial_desc {
+    ipr_index bits;        /* 2 to IPR_SERIAL_BITS; default 9, the paper's 3x3 */
+    ipr_index columns;     /* bits in a row; default: the least whose square holds all */
+    int corner;            /* IPR_BOTTOM_RIGHT (default, the published version's) .. */
+    ipr_index row, column; /* how far from that corner, in pixels */
+    ipr_index cell;        /* side of a bit in pixels; default: a tenth of the image's shorter side over the columns, at
+                              least 1 */
+    int32_t zero, one;     /* tokens: the ids of the two bits, which stand at the first steps, one each */
+} ipr_serial_desc;
+/* Plain data; secret: wipe it (ipr_wipe) when done. bit[i] is 0 or 1. */
+typedef struct ipr_serial {
+    ipr_serial_desc desc; /* bits and columns filled in */
+    uint8_t bit[IPR_SERIAL_BITS];
+} ipr_serial;
+
+/* The serial number of a customer: bits of HMAC-SHA-256 under the owner's key (16 bytes or more) over
+   "customer\0date\0" and a counter, most significant first; never all equal. d NULL: defaults. */
+IPR_API int ipr_serial_new(ipr_ctx *c, const ipr_serial_desc *d, const void *key, size_t key_bytes,
+                           const char *customer, const char *date, ipr_serial *out);
+/* From any signature that the owner made with other tools (16 bytes or more): bits of its SHA-256. */
+IPR_API int ipr_serial_from(ipr_ctx *c, const ipr_serial_desc *d, const void *signature, size_t bytes, ipr_serial *out);
+/* The number `code` of the 2^bits with s's geometry, most significant bit first; of more than 64 bits the last 64. */
+IPR_API ipr_serial ipr_serial_of(const ipr_serial *s, uint64_t code);
+/* Another number than s: exactly `distance` bits differ (at most all), or, with 0, drawn from all others. */
+IPR_API ipr_serial ipr_serial_wrong(const ipr_serial *s, ipr_index distance, ipr_rng *r);
+/* Bits that differ; -1: one has more than the other. */
+IPR_API ipr_index ipr_serial_distance(const ipr_serial *a, const ipr_serial *b);
+/* log2 of how many numbers there are. Under 80 they can be searched. */
+IPR_API double ipr_serial_entropy(const ipr_serial *s);
+/* Stamps rows first .. first + count - 1 of x (eq. 7): images [B,C,H,W] or [B,H,W] (layout IPR_BATCH_MAJOR), or
+   sequences [T,B,I] or of tokens [T,B] (IPR_TIME_MAJOR). Reals become 0 and 1: x must be in 0..1, not normalised
+   otherwise. IPR_E_SHAPE: the pattern does not fit. */
+IPR_API int ipr_serial_stamp(ipr_ctx *c, const ipr_serial *s, ipr_tensor *x, int layout, ipr_index first,
+                             ipr_index count);
+/* Token sequences with room for a serial number: a copy of ds whose items begin with as many tokens `blank` as s has
+   bits. The vocabulary has to reserve blank, zero and one. NULL on error. */
+IPR_API ipr_dataset *ipr_serial_tokens(const ipr_serial *s, const ipr_dataset *ds, int32_t blank);
+/* The licence: a safetensors file with serial.bits and the geometry; atomically, for its reader only. */
+IPR_API int ipr_serial_save(ipr_ctx *c, const ipr_serial *s, const char *path);
+IPR_API int ipr_serial_load(ipr_ctx *c, const char *path, ipr_serial *out);
+
+/* A classifier in two parts, x -> features [B,F] -> logits [B,classes]: the paper's G_e and G_y. Plain data over a
+   model that the caller keeps; make one for any model of your own. */
+typedef struct ipr_split {
+    ipr_ctx *c;
+    ipr_params *params;
+    void *model;
+    int at;           /* passed on to both functions */
+    int classes, channels, layout;
+    ipr_index in;     /* features */
+    ipr_index hidden; /* of the adversary G_d: units of its hidden layer, as G_y has; 0: it has none */
+    ipr_tensor *(*features_fn)(void *model, int at, ipr_tensor *x);
+    ipr_tensor *(*classify_fn)(void *model, int at, ipr_tensor *features);
+} ipr_split;
+#ifndef IPR_NO_CNN
+/* In front of dense layer `head`. 0: G_e is the convolutions, as in the paper, which does not lock a small net, because
+   most of its features never see the serial number; 1: past the first dense layer, where the net has two. */
+IPR_API ipr_split ipr_split_cnn(ipr_cnn *m, int head);
+#endif
+#ifndef IPR_NO_RNN
+IPR_API ipr_split ipr_split_classifier(ipr_classifier *m); /* in front of the output layer; x [T,B,I] or tokens [T,B] */
+#endif
+/* Items idx[0..n-1] of ds (NULL: the first n), stamped with s (NULL: raw), without training or tape: labels [n] and
+   logits [n][classes]; both may be NULL. Frees the step's temporaries. */
+IPR_API int ipr_split_predict(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                              const ipr_serial *s, int32_t *labels, ipr_real *logits);
+IPR_API double ipr_split_accuracy(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  const ipr_serial *s); /* %; -1 on error */
+/* What enters G_y for those items: out [n][*width], of room for `room` reals. IPR_E_RANGE: too little room. */
+IPR_API int ipr_split_features(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                               const ipr_serial *s, ipr_real *out, ipr_index room, ipr_index *width);
+
+/* A frozen teacher's logits for every item of a data set, computed once, for any number of students. */
+typedef struct ipr_targets {
+    ipr_ctx *c;
+    ipr_index count;
+    int classes;
+    ipr_real *logits; /* [count][classes] */
+} ipr_targets;
+IPR_API ipr_targets *ipr_targets_new(const ipr_split *teacher, const ipr_dataset *ds, const ipr_serial *s);
+IPR_API ipr_tensor *ipr_targets_batch(const ipr_targets *t, const uint32_t *idx, ipr_index n); /* [n,classes] */
+IPR_API void ipr_targets_free(ipr_targets *t);
+
+#ifndef IPR_NO_TRAIN
+typedef struct ipr_dsn_desc {
+    double lambda;      /* of the gradient reversal; default 0.3 (the paper: 1; -: 0) */
+    int no_gate;        /* 0: an item whose class G_d guesses no better than by chance (loss above ln C) is pushed no
+                           further; 1: as in the paper, whose objective has no lower bound */
+    double wrong;       /* share of the raw half that carries wrong numbers; default 0.5 (-: 0: as in the paper) */
+    double near;        /* share of these that are one bit away; default 0.5 (-: 0) */
+    double temperature; /* of the distillation; default 1 */
+    double weight;      /* of L_SNE beside L_Distill; default 1 */
+    const ipr_serial *against; /* the raw half carries this number instead: an overwriting attack; must outlive */
+} ipr_dsn_desc;
+/* The training of one customer's student: the network, its serial number, and the adversary G_d, which is never
+   shipped. */
+typedef struct ipr_dsn {
+    ipr_ctx *c;
+    ipr_dsn_desc desc; /* defaults filled in */
+    ipr_split net;
+    ipr_serial serial;
+    ipr_params *own;    /* G_d */
+    ipr_params *params; /* what to train: the network's and G_d's */
+    ipr_dense layer[2];
+    int layers;
+} ipr_dsn;
+IPR_API ipr_dsn_desc ipr_dsn_resolved(const ipr_dsn_desc *d); /* defaults filled in; NULL allowed */
+IPR_API ipr_dsn *ipr_dsn_new(const ipr_split *student, const ipr_serial *s, const ipr_dsn_desc *d); /* NULL on error */
+IPR_API void ipr_dsn_free(ipr_dsn *d); /* NULL allowed; the network stays, which is how it is deployed */
+/* EMBED: L_Distill (eq. 3) of the first half of the batch, stamped, plus L_SNE (eq. 5, 6) of the other half. x: raw
+   inputs, which are stamped in place; labels [B]; soft [B,classes]: the teacher's logits for raw x (ipr_targets_batch),
+   or NULL: cross-entropy in place of L_Distill. *logits (may be NULL): of the stamped half. */
+IPR_API ipr_tensor *ipr_dsn_step(ipr_dsn *d, uint64_t step, ipr_tensor *x, ipr_tensor *labels, ipr_tensor *soft,
+                                 ipr_tensor **logits);
+#endif
+#endif
+
 #if IPR_FLOOR_MAX >= 12
 /* ---- Attacks -------------------------------------------------------------------------------------
    Each works on a parameter set or model given to it: attack a clone, keep the original. */
@@ -2301,6 +2441,28 @@ IPR_API ipr_passport *ipr_attack_fake3(ipr_cnn *m, const ipr_passport *p, double
 IPR_API ipr_dataset *ipr_attack_triggers(ipr_cnn *m, const ipr_dataset *base, const uint32_t *idx, ipr_index n,
                                          const ipr_image_norm *norm, const ipr_attack_desc *d);
 #endif
+#endif
+
+#if IPR_FLOOR_MAX >= 12 && !defined(IPR_NO_TRAIN)
+/* ---- Attacks on locked networks ---------------------------------------------------------------------
+   On any ipr_split. ipr_attack_desc: Adam, default lr 1e-3, batch 100, 10 epochs; fraction of the items at hand. Items
+   idx (n of them, NULL: all of ds). They change the network that they are given. */
+
+/* Cross-entropy on raw inputs (Table 3); on a fresh network: training from scratch, to compare with. */
+IPR_API int ipr_attack_split_tune(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                  const ipr_attack_desc *d);
+/* Overwriting (Table 6): d->serial with cross-entropy on stamped inputs, d->desc.against, the old one, with L_SNE. */
+IPR_API int ipr_attack_serial_overwrite(ipr_dsn *thief, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                        const ipr_attack_desc *d);
+/* A customer's own copy without the lock: `copy` learns on raw inputs what the locked network says on stamped ones; no
+   labels are used. */
+IPR_API int ipr_attack_split_copy(const ipr_split *locked, const ipr_serial *s, const ipr_split *copy,
+                                  const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *d);
+/* Gradient inversion: the serial number that makes labelled items right, sought by Adam (default lr 0.05, 10 epochs)
+   over values in 0..1 at the place that `where` says, all else frozen; rounded. value [bits] (may be NULL): before. */
+IPR_API int ipr_attack_serial_invert(const ipr_split *m, const ipr_serial *where, const ipr_dataset *ds,
+                                     const uint32_t *idx, ipr_index n, const ipr_attack_desc *d, ipr_serial *found,
+                                     double *value);
 #endif
 
 #if IPR_FLOOR_MAX >= 13
@@ -2497,6 +2659,28 @@ IPR_API ipr_cnn *ipr_cnn_align(const ipr_cnn *suspect, const ipr_params *referen
    beforehand, whatever the bits. alpha 0: 1e-6. NaN weights: undecided. Channels that change places hide the mark:
    give it ipr_cnn_align's copy of the suspect. */
 IPR_API ipr_verdict ipr_uchida_verify(const ipr_uchida *u, const ipr_cnn *suspect, double alpha);
+#endif
+
+#if IPR_FLOOR_MAX >= 13
+/* ---- VERIFY: serial numbers -------------------------------------------------------------------------- */
+typedef struct ipr_serial_test {
+    ipr_index fresh; /* other numbers tried; default: all of them up to 12 bits, else 999 */
+    double alpha;    /* default 0.001 */
+    uint64_t draw;   /* the verifier's own number: which others, where not all are tried */
+    double *scores;  /* [fresh] or NULL: accuracy under each; all of them: in order of their codes, without the own */
+    ipr_index *distances; /* [fresh] or NULL: bits by which each differs */
+} ipr_serial_test;
+typedef struct ipr_serial_report {
+    double stamped, raw, corner; /* %: with the number, without, with it in the opposite corner */
+    ipr_index fresh, reached, unlocked; /* numbers tried; as good as the genuine one; above half of its accuracy */
+    double wrong_mean, wrong_best, near_mean; /* % under the others, and under those one bit away */
+    double entropy, effective; /* bits: log2 of the numbers there are, and of those numbers over the ones that unlock */
+    ipr_verdict function;      /* rank of the genuine number's accuracy: exact if it was committed beforehand */
+} ipr_serial_report;
+/* Labelled items idx[0..n-1] of ds (NULL: the first n). The same is the brute-force attack: with few items it shows how
+   many an attacker needs. Frees the step's temporaries. IPR_OK also when the decision is "not owned". */
+IPR_API int ipr_serial_verify(const ipr_serial *s, const ipr_split *suspect, const ipr_dataset *ds, const uint32_t *idx,
+                              ipr_index n, const ipr_serial_test *test, ipr_serial_report *report);
 #endif
 
 #ifdef __cplusplus
@@ -8682,6 +8866,36 @@ IPR__FN const ipr__named *ipr__named_at(const ipr_params *p, int i)
     const ipr__named *k = p && i >= 0 ? p->first : NULL;
     while (k && i-- > 0) k = k->next;
     return k;
+}
+
+IPR_API IPR__COLD ipr_params *ipr_params_join(ipr_ctx *c, const ipr_params *const *sets, int n)
+{
+    ipr_params *p = sets && n > 0 ? ipr_params_new(c) : NULL;
+    const ipr__named *k;
+    ipr__named *to;
+    int i;
+    if (!p) {
+        if (c) (void)ipr__fail(c, IPR_E_ARG, "ipr_params_join", "no parameter sets");
+        return NULL;
+    }
+    for (i = 0; i < n && !c->err; i++)
+        for (k = sets[i] ? sets[i]->first : NULL; k; k = k->next) {
+            if (ipr_params_find(p, k->name)) {
+                (void)ipr__fail(c, IPR_E_ARG, "ipr_params_join", "\"%s\" is in two of the sets", k->name);
+                break;
+            }
+            to = (ipr__named *)ipr__arena_get(&p->arena, sizeof *to);
+            if (!to) break;
+            *to = *k; /* the tensor and its name stay the set's */
+            to->next = NULL;
+            if (p->last) p->last->next = to;
+            else p->first = to;
+            p->last = to;
+            p->count++;
+        }
+    if (!c->err) return p;
+    ipr_params_free(p);
+    return NULL;
 }
 
 IPR_API int ipr_params_count(const ipr_params *p) { return p ? p->count : 0; }
@@ -20178,8 +20392,17 @@ IPR__TOOL ipr_tensor *ipr__classifier_last(ipr_classifier *m, ipr_tensor *x, con
 IPR_API IPR__COLD ipr_tensor *ipr_classifier_forward(ipr_classifier *m, ipr_tensor *x, const ipr_gates *gates, int dual)
 {
     if (!m) return NULL;
-    x = ipr__classifier_last(m, x, gates, dual);
-    return ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, x, m->desc.dropout));
+    return ipr_classifier_classify(m, ipr__classifier_last(m, x, gates, dual));
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_classifier_features(ipr_classifier *m, ipr_tensor *x)
+{
+    return m ? ipr__classifier_last(m, x, NULL, 0) : NULL;
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_classifier_classify(ipr_classifier *m, ipr_tensor *features)
+{
+    return m ? ipr_dense_forward(m->c, &m->output, ipr_dropout(m->c, features, m->desc.dropout)) : NULL;
 }
 
 IPR_API IPR__COLD int ipr_classifier_hidden(ipr_classifier *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
@@ -20931,9 +21154,12 @@ IPR__TOOL ipr__cnn_net ipr__cnn_net_of(int arch)
                                        {0, 2, 0},   {256, 3, 1}, {256, 3, 1}, {256, 3, 1}, {0, 2, 0},
                                        {512, 3, 1}, {512, 3, 1}, {512, 3, 1}, {0, 2, 0},   {512, 3, 1},
                                        {512, 3, 1}, {512, 3, 1}, {0, 2, 0},   {-1, 0, 0}};
+    static const ipr__cnn_row dsn[] = {{32, 3, 1}, {0, 2, 0}, {32, 3, 1}, {0, 2, 0}, {-1, 0, 0}};
+    static const ipr__cnn_row signs[] = {{32, 3, 1}, {32, 3, 1},  {0, 2, 0},   {64, 3, 1}, {64, 3, 1},
+                                         {0, 2, 0},  {128, 3, 1}, {128, 3, 1}, {0, 2, 0},  {-1, 0, 0}};
 #define IPR__CNN_RESNET(name, a, b, c, d, e) \
     {name, "conv1", "conv1", "bn1", {"fc", 0, 0}, 0, 0, 0, 0, 3, 32, 10, {0, 0}, {a, b, c, d}, e, 0, 1, 0, 1}
-    static const ipr__cnn_net net[9] = {
+    static const ipr__cnn_net net[11] = {
         {"unknown", 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0, 0, 0}, 0, 0, 0, 0, 0},
         {"lenet", "conv%d", "conv%d", "bn%d", {"fc1", "fc2", "fc3"}, lenet, 1, 1, 0, 1, 28, 10, {120, 84},
          {0, 0, 0, 0}, 0, 1, IPR_NORM_NONE, 1, 1},
@@ -20948,9 +21174,13 @@ IPR__TOOL ipr__cnn_net ipr__cnn_net_of(int arch)
         IPR__CNN_RESNET("resnet9", 1, 1, 1, 1, 1),
         IPR__CNN_RESNET("resnet18", 2, 2, 2, 2, 1),
         IPR__CNN_RESNET("resnet50", 3, 4, 6, 3, 4),
+        {"dsn-mnist", "features.%d", "features.%d", "bn%d", {"fc1", "fc2", 0}, dsn, 0, 1, 0, 1, 28, 10, {120, 0},
+         {0, 0, 0, 0}, 0, 1, IPR_NORM_NONE, 1, 1},
+        {"dsn-gtsrb", "features.%d", "features.%d", "bn%d", {"fc1", "fc2", 0}, signs, 0, 1, 0, 3, 32, 43, {512, 0},
+         {0, 0, 0, 0}, 0, 1, IPR_NORM_NONE, 1, 1},
     };
 #undef IPR__CNN_RESNET
-    return net[arch >= IPR_LENET && arch <= IPR_RESNET50 ? arch : 0];
+    return net[arch >= IPR_LENET && arch <= IPR_DSN_GTSRB ? arch : 0];
 }
 
 IPR_API IPR__COLD const char *ipr_cnn_name(int arch) { return ipr__cnn_net_of(arch).name; }
@@ -21155,8 +21385,8 @@ IPR_API IPR__COLD ipr_cnn *ipr_cnn_new(ipr_ctx *c, const ipr_cnn_desc *desc)
     const ipr_cnn_desc d = ipr_cnn_resolved(desc);
     ipr_cnn *m;
     if (!c || c->err) return NULL;
-    if (!desc || d.arch < IPR_LENET || d.arch > IPR_RESNET50)
-        (void)ipr__fail(c, IPR_E_ARG, fn, "architecture %d; set desc.arch to IPR_LENET .. IPR_RESNET50", d.arch);
+    if (!desc || d.arch < IPR_LENET || d.arch > IPR_DSN_GTSRB)
+        (void)ipr__fail(c, IPR_E_ARG, fn, "architecture %d; set desc.arch to IPR_LENET .. IPR_DSN_GTSRB", d.arch);
     else if (d.channels < 1 || d.height < 1 || d.width < 1 || d.channels > most || d.height > most || d.width > most)
         (void)ipr__fail(c, IPR_E_RANGE, fn, "images of %I x %I x %I: channels, height, width are 1 to %I each",
                         d.channels, d.height, d.width, most);
@@ -21251,7 +21481,7 @@ IPR_API IPR__COLD int ipr_cnn_find(const ipr_cnn *m, const char *name)
    with its input, so that the second branch of a pair finds it done. */
 typedef struct ipr__cnn_run {
     ipr_tensor *in, *x, *kept, *from[2], *conv[2], *held[4]; /* held: what the second branch of a pair reads too */
-    int step;
+    int step, end; /* end: the step to stop at; 0: none */
 } ipr__cnn_run;
 
 /* No later step of this run reads t. */
@@ -21289,7 +21519,7 @@ IPR__TOOL ipr_tensor *ipr__cnn_unit_run(ipr_cnn *m, ipr__cnn_run *r, int unit, i
 IPR__TOOL void ipr__cnn_go(ipr_cnn *m, ipr__cnn_run *r, const ipr_scales *s, int stop)
 {
     ipr_ctx *c = m->c;
-    for (; r->step < m->steps && !c->err; r->step++) {
+    for (; r->step < (r->end ? r->end : m->steps) && !c->err; r->step++) {
         const int what = m->step[r->step][0], arg = m->step[r->step][1];
         ipr_pool2d_desc pool = IPR_ZERO;
         ipr_tensor *was = r->x, *side;
@@ -21427,6 +21657,53 @@ IPR_API IPR__COLD ipr_tensor *ipr_cnn_input_of(ipr_cnn *m, ipr_tensor *x, int un
     ipr__cnn_go(m, &r, NULL, unit);
     if (m->c->err) return ipr__poison(m->c);
     return m->step[r.step][0] == IPR__CNN_JOIN ? r.kept : r.x;
+}
+
+/* The step that is dense layer `head`, or -1 with an error. */
+IPR__TOOL int ipr__cnn_head_step(const ipr_cnn *m, const char *fn, int head)
+{
+    int i = 0;
+    if (m->c->err) return -1;
+    while (i < m->steps && !(m->step[i][0] == IPR__CNN_DENSE && m->step[i][1] == head)) i++;
+    if (i < m->steps) return i;
+    (void)ipr__fail(m->c, IPR_E_RANGE, fn, "dense layer %d; %s has %d", head, ipr_cnn_name(m->desc.arch), m->heads);
+    return -1;
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_cnn_features(ipr_cnn *m, ipr_tensor *x, const ipr_scales *s, int head)
+{
+    const char *fn = "ipr_cnn_features";
+    ipr__cnn_run r = IPR_ZERO;
+    ipr_index d[2];
+    int end;
+    if (!m) return NULL;
+    end = ipr__cnn_head_step(m, fn, head);
+    if (end < 0 || !ipr__cnn_input(m, fn, x) || !ipr__cnn_scales(m, fn, s, m->units)) return ipr__poison(m->c);
+    r.in = r.x = x;
+    r.end = end;
+    ipr__cnn_go(m, &r, s, -1);
+    if (m->c->err) return ipr__poison(m->c);
+    d[0] = ipr_dim(r.x, 0);
+    d[1] = -1;
+    return ipr_reshape(m->c, r.x, 2, d);
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_cnn_classify(ipr_cnn *m, ipr_tensor *features, int head)
+{
+    const char *fn = "ipr_cnn_classify";
+    ipr__cnn_run r = IPR_ZERO;
+    char s[96];
+    if (!m) return NULL;
+    r.step = ipr__cnn_head_step(m, fn, head);
+    if (r.step < 0 || !ipr__in_real(m->c, fn, "features", features)) return ipr__poison(m->c);
+    if (features->rank != 2 || features->dim[1] != m->head[head].weight->dim[1]) {
+        (void)ipr__fail(m->c, IPR_E_SHAPE, fn, "features are %s; [B,%I] are needed", ipr__shape(features, s),
+                        m->head[head].weight->dim[1]);
+        return ipr__poison(m->c);
+    }
+    r.in = r.x = features;
+    ipr__cnn_go(m, &r, NULL, -1);
+    return m->c->err ? ipr__poison(m->c) : r.x;
 }
 
 /* Scale (even i) or bias of unit i / 2. */
@@ -24005,6 +24282,638 @@ IPR_API IPR__COLD ipr_tensor *ipr_uchida_loss(const ipr_uchida *u, const ipr_cnn
 }
 #endif
 #endif /* IPR_NO_CNN */
+
+/* ---- serial numbers ---- */
+
+IPR__TOOL int ipr__serial_geometry(ipr_ctx *c, const char *fn, const ipr_serial_desc *d, ipr_serial *out)
+{
+    const ipr_serial zero = IPR_ZERO;
+    if (!out) return c ? ipr__fail(c, IPR_E_ARG, fn, "out is NULL") : IPR_E_ARG;
+    *out = zero;
+    if (!c) return IPR_E_ARG;
+    if (c->err) return c->err;
+    if (d) out->desc = *d;
+    d = &out->desc;
+    if (!out->desc.bits) out->desc.bits = 9;
+    if (d->bits < 2 || d->bits > IPR_SERIAL_BITS || d->columns < 0 || d->columns > d->bits || d->corner < 0 ||
+        d->corner > IPR_BOTTOM_LEFT || d->row < 0 || d->column < 0 || d->cell < 0 || d->zero < 0 || d->one < 0)
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "%I bits in %I columns, corner %d, row %I, column %I, cell %I: 2 to %d bits, no more columns "
+                         "than bits, a corner IPR_BOTTOM_RIGHT .., nothing negative",
+                         d->bits, d->columns, d->corner, d->row, d->column, d->cell, IPR_SERIAL_BITS);
+    if (!d->columns)
+        while (out->desc.columns * out->desc.columns < d->bits) out->desc.columns++;
+    return IPR_OK;
+}
+
+/* All bits equal: no pattern. */
+IPR__FN int ipr__serial_flat(const ipr_serial *s)
+{
+    ipr_index i = 1;
+    while (i < s->desc.bits && s->bit[i] == s->bit[0]) i++;
+    return i == s->desc.bits;
+}
+
+IPR__FN void ipr__serial_take(ipr_serial *s, const uint8_t h[32])
+{
+    ipr_index i;
+    for (i = 0; i < s->desc.bits; i++) s->bit[i] = h[i / 8] >> (7 - i % 8) & 1;
+}
+
+IPR_API IPR__COLD int ipr_serial_new(ipr_ctx *c, const ipr_serial_desc *d, const void *key, size_t key_bytes,
+                                     const char *customer, const char *date, ipr_serial *out)
+{
+    const char *fn = "ipr_serial_new";
+    char text[512];
+    uint8_t h[32];
+    int n, st = ipr__serial_geometry(c, fn, d, out);
+    if (st != IPR_OK) return st;
+    if (!key || key_bytes < 16 || !customer || !*customer || ipr__strlen(customer) > 300 ||
+        (date && ipr__strlen(date) > 100))
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "a key of %U bytes, customer \"%s\": at least 16 bytes, a customer of 1 to 300 characters, a "
+                         "date of 100 at most",
+                         (uint64_t)(key ? key_bytes : 0), customer && ipr__strlen(customer) <= 300 ? customer : "");
+    n = ipr__fmt(text, sizeof text - 2, "%s", customer) + 1;
+    n += ipr__fmt(text + n, sizeof text - 2 - (size_t)n, "%s", date ? date : "") + 1;
+    for (text[n] = 0;; text[n]++) {
+        ipr_hmac_sha256(key, key_bytes, text, (size_t)n + 1, h);
+        ipr__serial_take(out, h);
+        if (!ipr__serial_flat(out) || text[n] == 100) break;
+    }
+    ipr_wipe(h, sizeof h);
+    return IPR_OK;
+}
+
+IPR_API IPR__COLD int ipr_serial_from(ipr_ctx *c, const ipr_serial_desc *d, const void *signature, size_t bytes,
+                                      ipr_serial *out)
+{
+    const char *fn = "ipr_serial_from";
+    uint8_t h[32];
+    int st = ipr__serial_geometry(c, fn, d, out);
+    if (st != IPR_OK) return st;
+    if (!signature || bytes < 16)
+        return ipr__fail(c, IPR_E_RANGE, fn, "a signature of %U bytes; at least 16", (uint64_t)(signature ? bytes : 0));
+    ipr_sha256_of(signature, bytes, h);
+    ipr__serial_take(out, h);
+    while (ipr__serial_flat(out)) {
+        ipr_sha256_of(h, sizeof h, h);
+        ipr__serial_take(out, h);
+    }
+    ipr_wipe(h, sizeof h);
+    return IPR_OK;
+}
+
+IPR_API ipr_serial ipr_serial_of(const ipr_serial *s, uint64_t code)
+{
+    const ipr_serial zero = IPR_ZERO;
+    ipr_serial out = s ? *s : zero;
+    ipr_index i;
+    for (i = 0; i < out.desc.bits; i++) {
+        const ipr_index up = out.desc.bits - 1 - i;
+        out.bit[i] = up < 64 ? (uint8_t)(code >> up & 1) : 0;
+    }
+    return out;
+}
+
+IPR_API IPR__COLD ipr_serial ipr_serial_wrong(const ipr_serial *s, ipr_index distance, ipr_rng *r)
+{
+    const ipr_serial zero = IPR_ZERO;
+    ipr_serial out = s ? *s : zero;
+    ipr_index i, left = IPR__MIN(distance, out.desc.bits), same = 1;
+    if (!s || !r || distance < 0) return out;
+    while (distance == 0 && same) {
+        for (same = 1, i = 0; i < out.desc.bits; i++) {
+            out.bit[i] = (uint8_t)(ipr_rng_u32(r) >> 31);
+            same &= out.bit[i] == s->bit[i];
+        }
+    }
+    for (i = 0; left; i++) /* selection sampling */
+        if (ipr_rng_below(r, (uint32_t)(out.desc.bits - i)) < (uint32_t)left) {
+            out.bit[i] ^= 1;
+            left--;
+        }
+    return out;
+}
+
+IPR_API ipr_index ipr_serial_distance(const ipr_serial *a, const ipr_serial *b)
+{
+    ipr_index i, n = 0;
+    if (!a || !b || a->desc.bits != b->desc.bits) return -1;
+    for (i = 0; i < a->desc.bits; i++) n += a->bit[i] != b->bit[i];
+    return n;
+}
+
+IPR_API double ipr_serial_entropy(const ipr_serial *s)
+{
+    double v = 1;
+    ipr_index i;
+    if (!s || s->desc.bits < 2) return 0;
+    for (i = 0; i < s->desc.bits; i++) v *= 2;
+    return ipr__dlog(v - 2) / ipr__dlog(2.0);
+}
+
+IPR_API IPR__COLD int ipr_serial_stamp(ipr_ctx *c, const ipr_serial *s, ipr_tensor *x, int layout, ipr_index first,
+                                       ipr_index count)
+{
+    const char *fn = "ipr_serial_stamp";
+    const int time = layout == IPR_TIME_MAJOR;
+    ipr_index B, H, W, C = 1, rows, cell, top, left, b, k, i, u, v, across, down, item;
+    ipr_real *p;
+    char shape[96];
+    if (!c) return IPR_E_ARG;
+    if (!s) return ipr__fail(c, IPR_E_ARG, fn, "the serial number is NULL");
+    if (!ipr__in(c, fn, "x", x)) return c->err ? c->err : IPR_E_ARG;
+    if (s->desc.bits < 2 || s->desc.columns < 1) return ipr__fail(c, IPR_E_ARG, fn, "the serial number is empty");
+    if (time && x->s->type == IPR_T_I32 && x->rank == 2 && x->contig) {
+        int32_t *id = (int32_t *)x->s->data + x->off;
+        if (s->desc.bits > x->dim[0] || first < 0 || count < 0 || first > x->dim[1] - count ||
+            s->desc.zero == s->desc.one)
+            return ipr__fail(c, IPR_E_SHAPE, fn,
+                             "%I bits, tokens %d and %d, rows %I to %I of %s: one step a bit, two different tokens",
+                             s->desc.bits, s->desc.zero, s->desc.one, first, first + count, ipr__shape(x, shape));
+        for (i = 0; i < s->desc.bits; i++)
+            for (b = first; b < first + count; b++) id[i * x->dim[1] + b] = s->bit[i] ? s->desc.one : s->desc.zero;
+        return IPR_OK;
+    }
+    if (x->s->type != IPR_T_REAL || !x->contig || (time ? x->rank != 3 : x->rank != 3 && x->rank != 4))
+        return ipr__fail(c, IPR_E_SHAPE, fn, "x is %s; [B,C,H,W] or [B,H,W], or [T,B,I] or tokens [T,B] by time",
+                         ipr__shape(x, shape));
+    B = x->dim[time];
+    H = x->dim[time ? 0 : x->rank - 2];
+    W = x->dim[x->rank - 1];
+    if (x->rank == 4) C = x->dim[1];
+    across = s->desc.columns;
+    rows = (s->desc.bits + across - 1) / across;
+    cell = s->desc.cell ? s->desc.cell : IPR__MAX((ipr_index)1, IPR__MIN(H, W) / 10 / across);
+    top = s->desc.corner == IPR_BOTTOM_RIGHT || s->desc.corner == IPR_BOTTOM_LEFT ? H - rows * cell - s->desc.row
+                                                                                  : s->desc.row;
+    left = s->desc.corner == IPR_BOTTOM_RIGHT || s->desc.corner == IPR_TOP_RIGHT ? W - across * cell - s->desc.column
+                                                                                 : s->desc.column;
+    if (top < 0 || left < 0 || top + rows * cell > H || left + across * cell > W || first < 0 || count < 0 ||
+        first > B - count)
+        return ipr__fail(c, IPR_E_SHAPE, fn,
+                         "a pattern of %Ix%I pixels, %I and %I from its corner, rows %I to %I of %s: it does not fit",
+                         rows * cell, across * cell, s->desc.row, s->desc.column, first, first + count,
+                         ipr__shape(x, shape));
+    p = ipr__wr(x);
+    down = time ? B * W : W;
+    item = time ? W : C * H * W;
+    for (b = first; b < first + count; b++)
+        for (k = 0; k < C; k++)
+            for (i = 0; i < s->desc.bits; i++) {
+                ipr_real *at = p + b * item + k * H * W + (top + i / across * cell) * down + left + i % across * cell;
+                for (u = 0; u < cell; u++)
+                    for (v = 0; v < cell; v++) at[u * down + v] = IPR__R(s->bit[i]);
+            }
+    return IPR_OK;
+}
+
+IPR_API IPR__COLD ipr_dataset *ipr_serial_tokens(const ipr_serial *s, const ipr_dataset *ds, int32_t blank)
+{
+    const char *fn = "ipr_serial_tokens";
+    ipr_ctx *c = ds ? ds->ctx : NULL;
+    ipr_index total = 0, i, k, n;
+    ipr_index *offset;
+    int32_t *tokens, *labels;
+    ipr_dataset *out = NULL;
+    if (!ds || c->err) return NULL;
+    if (!s || !ds->tokens || blank < 0) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "a serial number, a data set of tokens and a token of 0 or more are needed");
+        return NULL;
+    }
+    for (i = 0; i < ds->count; i++) total += ipr_dataset_length(ds, i) + s->desc.bits;
+    offset = (ipr_index *)ipr__alloc(c, (size_t)(ds->count + 1) * sizeof *offset);
+    tokens = offset ? (int32_t *)ipr__alloc(c, (size_t)(total + ds->count) * sizeof *tokens) : NULL;
+    if (tokens) {
+        labels = tokens + total;
+        for (offset[0] = 0, i = 0; i < ds->count; i++) {
+            const int32_t *from = ipr_dataset_item_tokens(ds, i, &n);
+            int32_t *to = tokens + offset[i];
+            for (k = 0; k < s->desc.bits; k++) to[k] = blank;
+            for (k = 0; k < n; k++) to[s->desc.bits + k] = from[k];
+            offset[i + 1] = offset[i] + s->desc.bits + n;
+            labels[i] = ipr_dataset_label(ds, i);
+        }
+        out = ipr_dataset_tokens(c, ds->name, ds->source, ds->count, offset, tokens, ds->classes ? labels : NULL,
+                                 ds->classes, ds->pad < 0 ? 0 : ds->pad);
+    }
+    ipr__free(c, tokens);
+    ipr__free(c, offset);
+    return out;
+}
+
+IPR_API IPR__COLD int ipr_serial_save(ipr_ctx *c, const ipr_serial *s, const char *path)
+{
+    int32_t bits[IPR_SERIAL_BITS], place[7];
+    ipr_array e[2];
+    ipr_pair pair[2];
+    ipr_meta meta;
+    ipr_index n = s ? s->desc.bits : 0, i;
+    int st;
+    if (!c) return IPR_E_ARG;
+    if (n < 2 || n > IPR_SERIAL_BITS) return ipr__fail(c, IPR_E_ARG, "ipr_serial_save", "the serial number is empty");
+    for (i = 0; i < n; i++) bits[i] = s->bit[i];
+    place[0] = (int32_t)s->desc.columns;
+    place[1] = s->desc.corner;
+    place[2] = (int32_t)s->desc.row;
+    place[3] = (int32_t)s->desc.column;
+    place[4] = (int32_t)s->desc.cell;
+    place[5] = s->desc.zero;
+    place[6] = s->desc.one;
+    ipr__zero(e, sizeof e);
+    e[0].name = "serial.bits";
+    e[0].dtype = IPR_DT_I32;
+    e[0].rank = 1;
+    e[0].dims[0] = n;
+    e[0].data = bits;
+    e[0].bytes = (size_t)n * sizeof bits[0];
+    e[1] = e[0];
+    e[1].name = "serial.place";
+    e[1].dims[0] = 7;
+    e[1].data = place;
+    e[1].bytes = sizeof place;
+    pair[0].key = "ipr.secret";
+    pair[0].value = "serial";
+    pair[1].key = "ipr.version";
+    pair[1].value = "1";
+    meta.pairs = pair;
+    meta.count = 2;
+    st = ipr__secret_file(c, path, e, 2, &meta);
+    ipr_wipe(bits, sizeof bits);
+    return st;
+}
+
+IPR_API IPR__COLD int ipr_serial_load(ipr_ctx *c, const char *path, ipr_serial *out)
+{
+    const char *fn = "ipr_serial_load";
+    int32_t bits[IPR_SERIAL_BITS], place[7];
+    const ipr_array *b, *p;
+    const char *what;
+    ipr_serial_desc d = IPR_ZERO;
+    ipr_index i;
+    ipr_st *st;
+    int good;
+    if (!c || !out) return c ? ipr__fail(c, IPR_E_ARG, fn, "out is NULL") : IPR_E_ARG;
+    st = c->err ? NULL : ipr_st_open_file(c, path, 0);
+    if (!st) return c->err;
+    what = ipr_st_meta(st, "ipr.secret");
+    b = ipr_st_find(st, "serial.bits");
+    p = ipr_st_find(st, "serial.place");
+    good = what && ipr__streq(what, "serial") && ipr__meta_int(st, "ipr.version") == 1 && b && p && b->rank == 1 &&
+           p->rank == 1 && b->dims[0] >= 2 && b->dims[0] <= IPR_SERIAL_BITS && p->dims[0] == 7 &&
+           b->dtype == IPR_DT_I32 && p->dtype == IPR_DT_I32 && ipr_array_get(c, b, IPR_DT_I32, bits) == IPR_OK &&
+           ipr_array_get(c, p, IPR_DT_I32, place) == IPR_OK;
+    if (good) {
+        ipr_serial s;
+        d.bits = b->dims[0];
+        d.columns = place[0];
+        d.corner = place[1];
+        d.row = place[2];
+        d.column = place[3];
+        d.cell = place[4];
+        d.zero = place[5];
+        d.one = place[6];
+        for (i = 0; i < d.bits; i++) good &= bits[i] == 0 || bits[i] == 1;
+        good = good && d.columns > 0 && ipr__serial_geometry(c, fn, &d, &s) == IPR_OK;
+        for (i = 0; good && i < d.bits; i++) s.bit[i] = (uint8_t)bits[i];
+        if (good) *out = s;
+        ipr_wipe(&s, sizeof s);
+    }
+    ipr_wipe(bits, sizeof bits);
+    ipr_st_close(st);
+    if (good) return IPR_OK;
+    return ipr__fail(c, IPR_E_FORMAT, fn,
+                     "%s is not a serial number's file: serial.bits of 0 and 1, serial.place [7], ipr.secret = serial, "
+                     "version 1",
+                     path);
+}
+
+/* ---- classifiers in two parts ---- */
+
+#ifndef IPR_NO_CNN
+IPR__TOOL ipr_tensor *ipr__split_cnn_features(void *model, int at, ipr_tensor *x)
+{
+    return ipr_cnn_features((ipr_cnn *)model, x, NULL, at);
+}
+IPR__TOOL ipr_tensor *ipr__split_cnn_classify(void *model, int at, ipr_tensor *f)
+{
+    return ipr_cnn_classify((ipr_cnn *)model, f, at);
+}
+IPR_API IPR__COLD ipr_split ipr_split_cnn(ipr_cnn *m, int head)
+{
+    ipr_split s = IPR_ZERO;
+    if (!m) return s;
+    s.c = m->c;
+    s.params = m->params;
+    s.model = m;
+    s.at = head < 0 || head >= m->heads ? m->heads - 1 : head;
+    s.in = m->head[s.at].weight->dim[1];
+    s.classes = m->desc.classes;
+    s.channels = (int)m->desc.channels;
+    s.layout = IPR_BATCH_MAJOR;
+    if (s.at + 1 < m->heads) s.hidden = m->head[s.at].weight->dim[0];
+    s.features_fn = ipr__split_cnn_features;
+    s.classify_fn = ipr__split_cnn_classify;
+    return s;
+}
+#endif
+#ifndef IPR_NO_RNN
+IPR__TOOL ipr_tensor *ipr__split_rnn_features(void *model, int at, ipr_tensor *x)
+{
+    (void)at;
+    return ipr_classifier_features((ipr_classifier *)model, x);
+}
+IPR__TOOL ipr_tensor *ipr__split_rnn_classify(void *model, int at, ipr_tensor *f)
+{
+    (void)at;
+    return ipr_classifier_classify((ipr_classifier *)model, f);
+}
+IPR_API IPR__COLD ipr_split ipr_split_classifier(ipr_classifier *m)
+{
+    ipr_split s = IPR_ZERO;
+    if (!m) return s;
+    s.c = m->c;
+    s.params = m->params;
+    s.model = m;
+    s.in = m->output.weight->dim[1];
+    s.classes = (int)m->desc.classes;
+    s.layout = IPR_TIME_MAJOR;
+    s.features_fn = ipr__split_rnn_features;
+    s.classify_fn = ipr__split_rnn_classify;
+    return s;
+}
+#endif
+
+IPR__TOOL int ipr__split_fits(const ipr_split *m, const char *fn)
+{
+    if (!m || !m->c) return IPR_E_ARG;
+    if (m->c->err) return m->c->err;
+    if (m->params && m->features_fn && m->classify_fn && m->classes > 1) return IPR_OK;
+    return ipr__fail(m->c, IPR_E_ARG, fn, "the network in two parts is not complete: see ipr_split");
+}
+
+IPR__TOOL void ipr__split_batch(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                ipr_tensor **x, ipr_tensor **y)
+{
+    ipr_augment_desc a = IPR_ZERO;
+    *x = ipr__poison(m->c);
+    if (y) *y = *x;
+    a.channels = m->channels == 3 ? 3 : 0;
+    if (m->layout == IPR_TIME_MAJOR) (void)ipr_batch(m->c, ds, idx, n, IPR_TIME_MAJOR, x, y);
+    else (void)ipr_batch_images(m->c, ds, idx, n, &a, 0, x, y);
+}
+
+/* Batches through both parts or (features) the first. */
+IPR__TOOL int ipr__split_sweep(const ipr_split *m, const char *fn, const ipr_dataset *ds, const uint32_t *idx,
+                               ipr_index n, const ipr_serial *s, int32_t *labels, ipr_real *logits, int features,
+                               ipr_index room, ipr_index *width)
+{
+    enum { IPR__SPLIT_BATCH = 100 };
+    uint32_t seq[IPR__SPLIT_BATCH];
+    ipr_ctx *c = m ? m->c : NULL;
+    ipr_index at, i, k, wide;
+    int training, no_grad, st = ipr__split_fits(m, fn);
+    if (st != IPR_OK) return st;
+    if (!ds || n < 0 || (!idx && n > ds->count))
+        return ipr__fail(c, ds ? IPR_E_RANGE : IPR_E_ARG, fn, "%I items of a data set of %I", n, ds ? ds->count : 0);
+    training = c->training;
+    no_grad = c->no_grad;
+    ipr_set_training(c, 0);
+    ipr_no_grad(c, 1);
+    for (at = 0; at < n && !c->err; at += k) {
+        const uint32_t step_no = c->step_no;
+        ipr_tensor *x, *y, *best;
+        k = IPR__MIN(n - at, (ipr_index)IPR__SPLIT_BATCH);
+        for (i = 0; i < k; i++) seq[i] = idx ? idx[at + i] : (uint32_t)(at + i);
+        ipr__split_batch(m, ds, seq, k, &x, NULL);
+        if (s) (void)ipr_serial_stamp(c, s, x, m->layout, 0, k);
+        y = c->err ? x : m->features_fn(m->model, m->at, x);
+        if (!features && !c->err) y = m->classify_fn(m->model, m->at, y);
+        if (!c->err && (ipr_is_poison(y) || y->rank != 2 || y->dim[0] != k || (!features && y->dim[1] != m->classes)))
+            (void)ipr__fail(c, IPR_E_SHAPE, fn, "the network's function returned something else than a row an item");
+        if (c->err) break;
+        wide = y->dim[1];
+        if (width) *width = wide;
+        if (features && room < n * wide) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "%I items of %I features need room for %I reals", n, wide, n * wide);
+            break;
+        }
+        if (logits) ipr__copy(logits + at * wide, ipr_read(c, y), (size_t)(k * wide) * sizeof *logits);
+        best = labels ? ipr_argmax(c, y) : NULL;
+        for (i = 0; labels && !c->err && i < k; i++) labels[at + i] = ipr_read_i32(c, best)[i];
+        ipr_step_end(c);
+        c->step_no = step_no;
+    }
+    ipr_set_training(c, training);
+    ipr_no_grad(c, no_grad);
+    return c->err;
+}
+
+IPR_API IPR__COLD int ipr_split_predict(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                        const ipr_serial *s, int32_t *labels, ipr_real *logits)
+{
+    return ipr__split_sweep(m, "ipr_split_predict", ds, idx, n, s, labels, logits, 0, 0, NULL);
+}
+
+IPR_API IPR__COLD int ipr_split_features(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                         const ipr_serial *s, ipr_real *out, ipr_index room, ipr_index *width)
+{
+    return ipr__split_sweep(m, "ipr_split_features", ds, idx, n, s, NULL, out, 1, out ? room : 0, width);
+}
+
+IPR_API IPR__COLD double ipr_split_accuracy(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                            const ipr_serial *s)
+{
+    ipr_ctx *c = m ? m->c : NULL;
+    ipr_index i, hits = 0;
+    int32_t *label = c && n > 0 ? (int32_t *)ipr__alloc(c, (size_t)n * sizeof *label) : NULL;
+    if (label && ipr__split_sweep(m, "ipr_split_accuracy", ds, idx, n, s, label, NULL, 0, 0, NULL) == IPR_OK)
+        for (i = 0; i < n; i++) hits += label[i] == ipr_dataset_label(ds, idx ? (ipr_index)idx[i] : i);
+    else hits = -1;
+    ipr__free(c, label);
+    return hits < 0 ? -1 : 100.0 * (double)hits / (double)n;
+}
+
+IPR_API IPR__COLD ipr_targets *ipr_targets_new(const ipr_split *teacher, const ipr_dataset *ds, const ipr_serial *s)
+{
+    ipr_ctx *c = teacher ? teacher->c : NULL;
+    ipr_targets *t;
+    if (ipr__split_fits(teacher, "ipr_targets_new") != IPR_OK || !ds) return NULL;
+    t = (ipr_targets *)ipr__alloc(c, sizeof *t);
+    if (!t) return NULL;
+    t->c = c;
+    t->count = ds->count;
+    t->classes = teacher->classes;
+    t->logits = (ipr_real *)ipr__alloc(c, (size_t)(ds->count * teacher->classes) * sizeof *t->logits);
+    if (t->logits && ipr_split_predict(teacher, ds, NULL, ds->count, s, NULL, t->logits) == IPR_OK) return t;
+    ipr_targets_free(t);
+    return NULL;
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_targets_batch(const ipr_targets *t, const uint32_t *idx, ipr_index n)
+{
+    ipr_tensor *y;
+    ipr_index i, k;
+    if (!t) return NULL;
+    y = ipr__temp2(t->c, n, t->classes);
+    for (i = 0; !ipr_is_poison(y) && i < n; i++) {
+        k = idx ? (ipr_index)idx[i] : i;
+        if (k >= t->count) {
+            (void)ipr__fail(t->c, IPR_E_RANGE, "ipr_targets_batch", "item %I of %I", k, t->count);
+            return ipr__poison(t->c);
+        }
+        ipr__copy(ipr__wr(y) + i * t->classes, t->logits + k * t->classes, (size_t)t->classes * sizeof(ipr_real));
+    }
+    return y;
+}
+
+IPR_API IPR__COLD void ipr_targets_free(ipr_targets *t)
+{
+    if (!t) return;
+    ipr__free(t->c, t->logits);
+    ipr__free(t->c, t);
+}
+
+#ifndef IPR_NO_TRAIN
+/* ---- DSN ---- */
+
+IPR_API IPR__COLD ipr_dsn_desc ipr_dsn_resolved(const ipr_dsn_desc *desc)
+{
+    const ipr_dsn_desc zero = IPR_ZERO;
+    ipr_dsn_desc d = desc ? *desc : zero;
+    d.lambda = d.lambda < 0 ? 0 : d.lambda > 0 ? d.lambda : 0.3;
+    d.wrong = d.wrong < 0 ? 0 : d.wrong > 0 ? IPR__MIN(d.wrong, 1.0) : 0.5;
+    d.near = d.near < 0 ? 0 : d.near > 0 ? IPR__MIN(d.near, 1.0) : 0.5;
+    if (!(d.temperature > 0)) d.temperature = 1;
+    if (!(d.weight > 0)) d.weight = 1;
+    return d;
+}
+
+IPR_API IPR__COLD ipr_dsn *ipr_dsn_new(const ipr_split *student, const ipr_serial *s, const ipr_dsn_desc *desc)
+{
+    const char *fn = "ipr_dsn_new";
+    ipr_ctx *c = student ? student->c : NULL;
+    ipr_dsn *d;
+    ipr_index in, out;
+    const ipr_params *sets[2];
+    int k;
+    if (ipr__split_fits(student, fn) != IPR_OK) return NULL;
+    if (!s || s->desc.bits < 2 || student->in < 1) {
+        (void)ipr__fail(c, IPR_E_ARG, fn, "no serial number, or %I features", student->in);
+        return NULL;
+    }
+    d = (ipr_dsn *)ipr__alloc(c, sizeof *d);
+    if (!d) return NULL;
+    ipr__zero(d, sizeof *d);
+    d->c = c;
+    d->desc = ipr_dsn_resolved(desc);
+    d->net = *student;
+    d->serial = *s;
+    d->layers = student->hidden > 0 ? 2 : 1;
+    d->own = ipr_params_new(c);
+    for (k = 0, in = student->in; k < d->layers && !c->err; k++, in = out) {
+        char name[16];
+        (void)ipr__fmt(name, sizeof name, "adversary%d", k);
+        out = k + 1 < d->layers ? student->hidden : (ipr_index)student->classes;
+        d->layer[k] = ipr_dense_new(d->own, name, in, out, 1);
+    }
+    sets[0] = student->params;
+    sets[1] = d->own;
+    d->params = c->err ? NULL : ipr_params_join(c, sets, 2);
+    if (d->params && !c->err) return d;
+    ipr_dsn_free(d);
+    return NULL;
+}
+
+IPR_API IPR__COLD void ipr_dsn_free(ipr_dsn *d)
+{
+    if (!d) return;
+    ipr_params_free(d->params);
+    ipr_params_free(d->own);
+    ipr_wipe(&d->serial, sizeof d->serial);
+    ipr__free(d->c, d);
+}
+
+IPR__TOOL ipr_tensor *ipr__dsn_adversary(ipr_dsn *d, ipr_tensor *f)
+{
+    int k;
+    for (k = 0; k < d->layers; k++) {
+        f = ipr_dense_forward(d->c, &d->layer[k], f);
+        if (k + 1 < d->layers) f = ipr_relu(d->c, f);
+    }
+    return f;
+}
+
+/* f, whose rows pass gradients on only where G_d still does better than guessing. */
+IPR__TOOL ipr_tensor *ipr__dsn_gate(ipr_dsn *d, ipr_tensor *f, ipr_tensor *labels)
+{
+    ipr_ctx *c = d->c;
+    const int no_grad = c->no_grad;
+    const ipr_index n = f->dim[0], w = f->dim[1];
+    ipr_tensor *z, *open, *rest;
+    ipr_index i, k;
+    ipr_no_grad(c, 1);
+    z = ipr_log_softmax(c, ipr__dsn_adversary(d, f));
+    ipr_no_grad(c, no_grad);
+    open = ipr__temp2(c, n, 1);
+    rest = ipr__temp2(c, n, w);
+    if (c->err) return f;
+    for (i = 0; i < n; i++) {
+        const int32_t y = ipr_read_i32(c, labels)[i];
+        const int go = -(double)ipr__rd(z)[i * d->net.classes + y] <= ipr__dlog((double)d->net.classes);
+        ipr__wr(open)[i] = IPR__R(go);
+        for (k = 0; k < w; k++) ipr__wr(rest)[i * w + k] = go ? IPR__R(0) : ipr__rd(f)[i * w + k];
+    }
+    return ipr_add(c, ipr_mul(c, f, open), rest);
+}
+
+IPR_API IPR__COLD ipr_tensor *ipr_dsn_step(ipr_dsn *d, uint64_t step, ipr_tensor *x, ipr_tensor *labels,
+                                           ipr_tensor *soft, ipr_tensor **logits)
+{
+    const char *fn = "ipr_dsn_step";
+    ipr_ctx *c = d ? d->c : NULL;
+    ipr_tensor *f, *y, *loss, *raw, *truth;
+    ipr_index B, half, i;
+    ipr_rng r;
+    if (!d) return NULL;
+    if (logits) *logits = ipr__poison(c);
+    if (c->err || !ipr__in(c, fn, "x", x) || !ipr__in(c, fn, "labels", labels)) return ipr__poison(c);
+    B = labels->n;
+    half = (B + 1) / 2;
+    if (B < 2 || labels->s->type != IPR_T_I32 || (soft && (soft->rank != 2 || soft->dim[0] != B))) {
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "%I labels: a batch of two or more, as many rows of soft targets", B);
+        return ipr__poison(c);
+    }
+    for (i = 0; i < B; i++)
+        if (ipr_read_i32(c, labels)[i] < 0 || ipr_read_i32(c, labels)[i] >= d->net.classes) {
+            (void)ipr__fail(c, IPR_E_RANGE, fn, "label %d of %d classes", ipr_read_i32(c, labels)[i], d->net.classes);
+            return ipr__poison(c);
+        }
+    r = ipr_rng_make(c->d.seed ^ 0x736e, IPR__STREAM_KEY, (uint32_t)step);
+    (void)ipr_serial_stamp(c, &d->serial, x, d->net.layout, 0, half);
+    if (d->desc.against) (void)ipr_serial_stamp(c, d->desc.against, x, d->net.layout, half, B - half);
+    for (i = half; i < B && !d->desc.against && !c->err; i++)
+        if (ipr_rng_uniform(&r) < d->desc.wrong) {
+            ipr_serial w = ipr_serial_wrong(&d->serial, ipr_rng_uniform(&r) < d->desc.near ? 1 : 0, &r);
+            (void)ipr_serial_stamp(c, &w, x, d->net.layout, i, 1);
+        }
+    f = c->err ? x : d->net.features_fn(d->net.model, d->net.at, x);
+    if (!c->err && (ipr_is_poison(f) || f->rank != 2 || f->dim[0] != B || f->dim[1] != d->net.in))
+        (void)ipr__fail(c, IPR_E_SHAPE, fn, "the network's features_fn did not return [%I,%I]", B, d->net.in);
+    if (c->err) return ipr__poison(c);
+    y = d->net.classify_fn(d->net.model, d->net.at, ipr_slice(c, f, 0, 0, half));
+    if (logits) *logits = y;
+    loss = soft ? ipr_kl_div(c, y, ipr_slice(c, soft, 0, 0, half), d->desc.temperature)
+                : ipr_cross_entropy(c, y, ipr_slice(c, labels, 0, 0, half));
+    raw = ipr_slice(c, f, 0, half, B - half);
+    truth = ipr_slice(c, labels, 0, half, B - half);
+    if (c->err) return ipr__poison(c);
+    if (!d->desc.no_gate) raw = ipr__dsn_gate(d, raw, truth);
+    raw = ipr__dsn_adversary(d, ipr_grad_reverse(c, raw, d->desc.lambda));
+    return ipr_add(c, loss, ipr_affine(c, ipr_cross_entropy(c, raw, truth), d->desc.weight, 0));
+}
+#endif
 #endif /* IPR_FLOOR_MAX >= 11 */
 
 #if IPR_FLOOR_MAX >= 12
@@ -25522,6 +26431,193 @@ IPR_API IPR__COLD ipr_passport *ipr_attack_fake3(ipr_cnn *m, const ipr_passport 
 }
 #endif
 #endif /* IPR_NO_CNN */
+
+#ifndef IPR_NO_TRAIN
+/* ---- locked networks ---- */
+
+typedef struct ipr__lock_attack {
+    const ipr_split *m;
+    const ipr_dataset *ds;
+    ipr_attack_desc d;
+    const ipr_targets *soft; /* copying */
+    ipr_dsn *thief;          /* overwriting */
+    ipr_tensor *value;       /* inversion: [bits] before the sigmoid */
+    const ipr_serial *where;
+    uint32_t *items, *batch;
+} ipr__lock_attack;
+
+IPR__TOOL int ipr__lock_stop(void *user)
+{
+    const ipr__lock_attack *a = (const ipr__lock_attack *)user;
+    return a->d.stop_fn ? a->d.stop_fn(a->d.stop_user) : 0;
+}
+
+IPR__TOOL int ipr__lock_run(ipr__lock_attack *a, const char *fn, ipr_params *what, ipr_step_fn step,
+                            const ipr_dataset *ds, const uint32_t *idx, ipr_index n, const ipr_attack_desc *desc,
+                            double lr, int epochs)
+{
+    ipr_fit_desc f = IPR_ZERO;
+    ipr_ctx *c;
+    ipr_index i, have;
+    ipr_rng r;
+    int st = ipr__split_fits(a->m, fn);
+    if (st != IPR_OK) return st;
+    c = a->m->c;
+    if (desc) a->d = *desc;
+    a->ds = ds;
+    if (!idx && ds) n = ds->count;
+    if (a->d.fraction == 0) a->d.fraction = 1;
+    if (!ds || !ds->classes || n < 1 || !(a->d.fraction > 0 && a->d.fraction <= 1) || !(a->d.lr >= 0))
+        return ipr__fail(c, IPR_E_RANGE, fn,
+                         "fraction %g of %I items, lr %g: a labelled data set, 0 < fraction <= 1, lr >= 0",
+                         a->d.fraction, n, a->d.lr);
+    have = IPR__MAX((ipr_index)2, (ipr_index)(a->d.fraction * (double)n + 0.5));
+    have = IPR__MIN(have, n);
+    f.batch = IPR__MIN(a->d.batch > 0 ? a->d.batch : 100, have);
+    a->items = (uint32_t *)ipr__alloc(c, (size_t)(n + f.batch) * 4);
+    if (!a->items) return c->err;
+    a->batch = a->items + n;
+    for (i = 0; i < n; i++) a->items[i] = idx ? idx[i] : (uint32_t)i;
+    r = ipr_rng_make(a->d.seed, IPR__STREAM_DATA, 1);
+    ipr_rng_shuffle(&r, a->items, n);
+    f.params = what;
+    f.optimiser.lr = a->d.lr > 0 ? a->d.lr : lr;
+    f.epochs = a->d.epochs > 0 ? a->d.epochs : epochs;
+    f.items = have;
+    f.shuffle = 1;
+    f.drop_last = have > f.batch;
+    f.step_fn = step;
+    f.stop_fn = ipr__lock_stop;
+    f.user = a;
+    f.progress_fn = a->d.progress_fn;
+    f.progress_user = a->d.progress_user;
+    st = ipr_fit(c, &f, NULL);
+    ipr__free(c, a->items);
+    a->items = NULL;
+    return st;
+}
+
+IPR__TOOL ipr_tensor *ipr__lock_logits(ipr__lock_attack *a, ipr_tensor *x)
+{
+    return a->m->classify_fn(a->m->model, a->m->at, a->m->features_fn(a->m->model, a->m->at, x));
+}
+
+IPR__TOOL ipr_tensor *ipr__lock_step(ipr_ctx *c, void *user, const uint32_t *idx, ipr_index n, ipr_fit_info *info)
+{
+    ipr__lock_attack *a = (ipr__lock_attack *)user;
+    ipr_tensor *x, *y;
+    ipr_index i;
+    for (i = 0; i < n; i++) a->batch[i] = a->items[idx[i]];
+    ipr__split_batch(a->m, a->ds, a->batch, n, &x, &y);
+    if (c->err) return x;
+    if (a->thief) return ipr_dsn_step(a->thief, info->total, x, y, NULL, NULL);
+    if (a->soft) return ipr_kl_div(c, ipr__lock_logits(a, x), ipr_targets_batch(a->soft, a->batch, n), 1);
+    return ipr_cross_entropy(c, ipr__lock_logits(a, x), y);
+}
+
+IPR_API IPR__COLD int ipr_attack_split_tune(const ipr_split *m, const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                            const ipr_attack_desc *d)
+{
+    ipr__lock_attack a = IPR_ZERO;
+    a.m = m;
+    return ipr__lock_run(&a, "ipr_attack_split_tune", m ? m->params : NULL, ipr__lock_step, ds, idx, n, d, 1e-3, 10);
+}
+
+IPR_API IPR__COLD int ipr_attack_serial_overwrite(ipr_dsn *thief, const ipr_dataset *ds, const uint32_t *idx,
+                                                  ipr_index n, const ipr_attack_desc *d)
+{
+    ipr__lock_attack a = IPR_ZERO;
+    if (!thief) return IPR_E_ARG;
+    a.m = &thief->net;
+    a.thief = thief;
+    return ipr__lock_run(&a, "ipr_attack_serial_overwrite", thief->params, ipr__lock_step, ds, idx, n, d, 1e-3, 10);
+}
+
+IPR_API IPR__COLD int ipr_attack_split_copy(const ipr_split *locked, const ipr_serial *s, const ipr_split *copy,
+                                            const ipr_dataset *ds, const uint32_t *idx, ipr_index n,
+                                            const ipr_attack_desc *d)
+{
+    ipr__lock_attack a = IPR_ZERO;
+    ipr_targets *t = ipr_targets_new(locked, ds, s);
+    int st;
+    if (!t) return locked && locked->c && locked->c->err ? locked->c->err : IPR_E_ARG;
+    a.m = copy;
+    a.soft = t;
+    st = ipr__lock_run(&a, "ipr_attack_split_copy", copy ? copy->params : NULL, ipr__lock_step, ds, idx, n, d, 1e-3,
+                       10);
+    ipr_targets_free(t);
+    return st;
+}
+
+/* Stamped by arithmetic: x (1 - mask) + sum over bits of sigmoid(value) times the bit's mask. */
+IPR__TOOL ipr_tensor *ipr__invert_step(ipr_ctx *c, void *user, const uint32_t *idx, ipr_index n, ipr_fit_info *info)
+{
+    ipr__lock_attack *a = (ipr__lock_attack *)user;
+    ipr_serial one = *a->where;
+    ipr_tensor *x, *y, *bits = ipr_sigmoid(c, a->value), *stamp, *masks;
+    ipr_index i, k, item, d[2];
+    (void)info;
+    for (i = 0; i < n; i++) a->batch[i] = a->items[idx[i]];
+    ipr__split_batch(a->m, a->ds, a->batch, n, &x, &y);
+    if (c->err) return x;
+    for (k = 0; k < one.desc.bits; k++) one.bit[k] = 0;
+    (void)ipr_serial_stamp(c, &one, x, a->m->layout, 0, n);
+    item = x->n;
+    masks = ipr_new(c, 2, (d[0] = one.desc.bits, d[1] = item, d)); /* of each bit; zeroed */
+    for (k = 0; k < one.desc.bits && !c->err; k++) {
+        ipr_tensor *row = ipr_reshape(c, ipr_slice(c, masks, 0, k, 1), x->rank, x->dim);
+        one.bit[k] = 1;
+        (void)ipr_serial_stamp(c, &one, row, a->m->layout, 0, n);
+        one.bit[k] = 0;
+    }
+    d[0] = 1;
+    d[1] = one.desc.bits;
+    stamp = ipr_matmul(c, ipr_reshape(c, bits, 2, d), masks);
+    x = ipr_add(c, x, ipr_reshape(c, stamp, x->rank, x->dim));
+    if (c->err) return x;
+    return ipr_cross_entropy(c, ipr__lock_logits(a, x), y);
+}
+
+IPR_API IPR__COLD int ipr_attack_serial_invert(const ipr_split *m, const ipr_serial *where, const ipr_dataset *ds,
+                                               const uint32_t *idx, ipr_index n, const ipr_attack_desc *d,
+                                               ipr_serial *found, double *value)
+{
+    const char *fn = "ipr_attack_serial_invert";
+    ipr__lock_attack a = IPR_ZERO;
+    ipr_params *p;
+    uint8_t *keep;
+    const ipr__named *k;
+    ipr_rng r = ipr_rng_make(d ? d->seed : 0, IPR__STREAM_DATA, 13);
+    ipr_ctx *c;
+    ipr_index i;
+    int st = ipr__split_fits(m, fn), j = 0;
+    if (st != IPR_OK) return st;
+    c = m->c;
+    if (!where || !found || where->desc.bits < 2)
+        return ipr__fail(c, IPR_E_ARG, fn, "the serial number's place or out is NULL");
+    p = ipr_params_new(c);
+    a.m = m;
+    a.where = where;
+    a.value = ipr_param(p, "serial", 1, &where->desc.bits);
+    keep = (uint8_t *)ipr__alloc(c, (size_t)m->params->count + 1);
+    for (k = keep ? m->params->first : NULL; k; k = k->next) {
+        keep[j++] = (uint8_t)ipr__needs(k->t);
+        ipr_require_grad(k->t, 0);
+    }
+    for (i = 0; !c->err && i < where->desc.bits; i++) ipr__wr(a.value)[i] = IPR__R(0.1 * ipr_rng_normal(&r));
+    st = c->err ? c->err : ipr__lock_run(&a, fn, p, ipr__invert_step, ds, idx, n, d, 0.05, 10);
+    for (j = 0, k = keep ? m->params->first : NULL; k; k = k->next) ipr_require_grad(k->t, keep[j++]);
+    *found = *where;
+    for (i = 0; st == IPR_OK && i < where->desc.bits; i++) {
+        const double v = 1 / (1 + ipr__dexp(-(double)ipr__rd(a.value)[i]));
+        found->bit[i] = v > 0.5;
+        if (value) value[i] = v;
+    }
+    ipr__free(c, keep);
+    ipr_params_free(p);
+    return st;
+}
+#endif
 #endif /* IPR_FLOOR_MAX >= 12 */
 
 #if IPR_FLOOR_MAX >= 13
@@ -26033,6 +27129,69 @@ IPR_API IPR__COLD ipr_verdict ipr_trigger_verify(ipr_ctx *c, ipr_oracle oracle, 
     d.expected = (uint64_t)n;
     v = ipr_verdict_binomial(&d, (uint64_t)hits, (uint64_t)n);
     return v;
+}
+
+/* ---- VERIFY: serial numbers ---- */
+
+IPR_API IPR__COLD int ipr_serial_verify(const ipr_serial *s, const ipr_split *suspect, const ipr_dataset *ds,
+                                        const uint32_t *idx, ipr_index n, const ipr_serial_test *test,
+                                        ipr_serial_report *report)
+{
+    const char *fn = "ipr_serial_verify";
+    const ipr_serial_report none = IPR_ZERO;
+    ipr_serial_test t = IPR_ZERO;
+    ipr_verdict_desc vd = IPR_ZERO;
+    ipr_serial w;
+    ipr_rng r;
+    ipr_ctx *c;
+    ipr_index all = 0, i, near = 0, code = 0;
+    double *score;
+    int st = ipr__split_fits(suspect, fn);
+    if (st != IPR_OK) return st;
+    c = suspect->c;
+    if (!s || !report || !ds || n < 1 || (!idx && n > ds->count) || !ds->classes || s->desc.bits < 2)
+        return ipr__fail(c, IPR_E_ARG, fn, "a serial number, a report and labelled items are needed: %I of %I", n,
+                         ds ? ds->count : 0);
+    if (test) t = *test;
+    if (s->desc.bits <= 12) all = ((ipr_index)1 << s->desc.bits) - 1;
+    if (!t.fresh) t.fresh = all ? all : 999;
+    if (t.fresh < 0 || t.fresh > 1 << 20) return ipr__fail(c, IPR_E_RANGE, fn, "%I fresh numbers", t.fresh);
+    *report = none;
+    score = (double *)ipr__alloc(c, (size_t)t.fresh * sizeof *score);
+    if (!score) return c->err;
+    report->fresh = t.fresh;
+    report->entropy = ipr_serial_entropy(s);
+    report->raw = ipr_split_accuracy(suspect, ds, idx, n, NULL);
+    report->stamped = ipr_split_accuracy(suspect, ds, idx, n, s);
+    w = *s;
+    w.desc.corner = s->desc.corner ^ 1; /* the opposite one */
+    if (!c->err && !s->desc.zero && !s->desc.one) report->corner = ipr_split_accuracy(suspect, ds, idx, n, &w);
+    r = ipr_rng_make(t.draw, IPR__STREAM_KEY, 14);
+    for (i = 0; i < t.fresh && !c->err; i++) {
+        ipr_index far;
+        if (t.fresh == all) { /* every other one, once */
+            w = ipr_serial_of(s, (uint64_t)code++);
+            if (!ipr_serial_distance(s, &w)) w = ipr_serial_of(s, (uint64_t)code++);
+        } else w = ipr_serial_wrong(s, 0, &r);
+        far = ipr_serial_distance(s, &w);
+        score[i] = ipr_split_accuracy(suspect, ds, idx, n, &w);
+        report->wrong_mean += score[i] / (double)t.fresh;
+        report->wrong_best = IPR__MAX(report->wrong_best, score[i]);
+        report->reached += score[i] >= report->stamped;
+        report->unlocked += score[i] > report->stamped / 2;
+        if (far == 1) report->near_mean += score[i];
+        near += far == 1;
+        if (t.scores) t.scores[i] = score[i];
+        if (t.distances) t.distances[i] = far;
+    }
+    if (near) report->near_mean /= (double)near;
+    report->effective = report->entropy - ipr__dlog((double)report->unlocked / (double)t.fresh *
+                                                        IPR__MAX((double)t.fresh, (double)all) + 1) / ipr__dlog(2.0);
+    vd.scheme = "serial number";
+    vd.alpha = t.alpha > 0 ? t.alpha : 0.001;
+    if (!c->err) report->function = ipr_verdict_rank(&vd, report->stamped, score, t.fresh);
+    ipr__free(c, score);
+    return c->err;
 }
 #endif /* IPR_FLOOR_MAX >= 13 */
 

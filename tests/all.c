@@ -32,6 +32,7 @@
 #include "test_triggers.c"
 #include "test_cnn.c"
 #include "test_passports.c"
+#include "test_dsn.c"
 
 int main(int argc, char **argv)
 {
@@ -55,5 +56,6 @@ int main(int argc, char **argv)
     SUITE(triggers);
     SUITE(cnn);
     SUITE(passports);
+    SUITE(dsn);
     return ipr_test_main_summary();
 }
