@@ -51,6 +51,9 @@ build/passports_attacks: examples/passports_attacks.c examples/passports_common.
 build/baselines_ambiguity: examples/baselines_ambiguity.c examples/passports_common.h examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/baselines_ambiguity.c -o $@ $(LDLIBS)
 
+build/serial_numbers: examples/serial_numbers.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
+	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/serial_numbers.c -o $@ $(LDLIBS)
+
 build/text_triggers: examples/text_triggers.c examples/experiment.h examples/experiment_html.h examples/report.h ipr.h | build
 	$(CC) $(CFLAGS) $(SAMPLE) $(THREADS) examples/text_triggers.c -o $@ $(LDLIBS)
 

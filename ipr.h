@@ -2023,7 +2023,9 @@ enum {
     IPR_PASSPORT_RANDOM = 1,        /* values uniform in [-1,1] */
     IPR_PASSPORT_IMAGE = 2,         /* what one image becomes at each unit's input, for scales; another's, for biases */
     IPR_PASSPORT_SHUFFLED = 3,      /* as coded: channel i is a random channel of image i mod N, none twice */
-    IPR_PASSPORT_SHUFFLED_LAYER = 4 /* as in the paper: each unit takes one of N images as it is */
+    IPR_PASSPORT_SHUFFLED_LAYER = 4, /* as in the paper: each unit takes one of N images as it is */
+    IPR_PASSPORT_CENTRED = 5        /* SHUFFLED, less its own mean. Activations past a ReLU are positive: their mean, which
+                                       all passports share, makes strangers' passports give much the same scales */
 };
 
 /* Where passports made of images come from. */
@@ -23301,6 +23303,7 @@ IPR__TOOL void ipr__pass_pick(const ipr_passport_unit *a, int kind, const ipr_re
 {
     const ipr_index map = a->height * a->width, size = ipr__pass_size(a);
     ipr_index i, k;
+    double mean = 0;
     if (kind == IPR_PASSPORT_IMAGE || kind == IPR_PASSPORT_SHUFFLED_LAYER || a->in == 3) { /* 3: an image, as coded */
         ipr__copy(key, act + (ipr_index)ipr_rng_below(r, (uint32_t)n) * size, (size_t)size * sizeof *key);
         return;
@@ -23312,6 +23315,9 @@ IPR__TOOL void ipr__pass_pick(const ipr_passport_unit *a, int kind, const ipr_re
     for (i = 0; i < a->in; i++)
         ipr__copy(key + i * map, act + (i % n) * size + (ipr_index)order[i % n * a->in + i / n] * map,
                   (size_t)map * sizeof *key);
+    if (kind != IPR_PASSPORT_CENTRED) return;
+    for (i = 0; i < size; i++) mean += (double)key[i] / (double)size;
+    for (i = 0; i < size; i++) key[i] = IPR__R((double)key[i] - mean);
 }
 
 IPR__TOOL int ipr__pass_from_images(ipr_passport *p, const char *fn, const ipr__pass_seed *s, int role)
@@ -23397,10 +23403,10 @@ IPR__TOOL int ipr__pass_check(ipr_ctx *c, const char *fn, ipr_passport_desc *d)
         if (*v[i] < 0) *v[i] = 0;
     }
     if (d->scheme < IPR_PASSPORT_V1 || d->scheme > IPR_PASSPORT_V3 || d->kind < IPR_PASSPORT_RANDOM ||
-        d->kind > IPR_PASSPORT_SHUFFLED_LAYER)
+        d->kind > IPR_PASSPORT_CENTRED)
         return ipr__fail(c, IPR_E_ARG, fn,
                          "scheme %d, kind %d: IPR_PASSPORT_V1 .. _V3, IPR_PASSPORT_RANDOM .. "
-                         "_SHUFFLED_LAYER",
+                         "_CENTRED",
                          d->scheme, d->kind);
     if (!ipr__finite(d->sign_weight) || !ipr__finite(d->margin) || !ipr__finite(d->l2))
         return ipr__fail(c, IPR_E_RANGE, fn, "sign weight %g, margin %g, l2 %g: finite numbers", d->sign_weight,

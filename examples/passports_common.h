@@ -67,7 +67,7 @@ static int broken(lab *l, const char *what)
 }
 
 static const char *net_name(int arch) { return arch == IPR_ALEXNET ? "AlexNet" : arch == IPR_RESNET9 ? "ResNet9" : arch == IPR_RESNET18 ? "ResNet18" : "ResNet50"; }
-static const char *kind_name(int kind) { return kind == IPR_PASSPORT_RANDOM ? "random" : kind == IPR_PASSPORT_IMAGE ? "image" : kind == IPR_PASSPORT_SHUFFLED ? "shuffled" : "shuffled-layer"; }
+static const char *kind_name(int kind) { return kind == IPR_PASSPORT_RANDOM ? "random" : kind == IPR_PASSPORT_IMAGE ? "image" : kind == IPR_PASSPORT_SHUFFLED ? "shuffled" : kind == IPR_PASSPORT_CENTRED ? "centred" : "shuffled-layer"; }
 
 static const char *row_of(const lab *l, char *out, size_t cap, int v)
 {
@@ -503,7 +503,8 @@ static int load_data(lab *l)
     "  --width X         of the network; default 0.25; 1 is the paper's\n" \
     "  --epochs N        default 30; the paper has 200\n" \
     "  --items N         training images at most; default all that are there\n" \
-    "  --passports KIND  shuffled (default: a random channel of a random image), shuffled-layer, image or random\n" \
+    "  --passports KIND  centred (default: shuffled less its mean), shuffled (random channels of random images), shuffled-layer,\n" \
+    "                    image or random\n" \
     "  --only ROWS       rows that begin with this, e.g. AlexNet_V1\n" \
     "  --out DIR         default results; trained models stay there, for the other programs and the next run\n" \
     "  --fresh           forget what an earlier, stopped run measured\n" \
@@ -512,7 +513,7 @@ static int load_data(lab *l)
 static int parse(int argc, char **argv, options *o, const char *usage)
 {
     static const struct { const char *name; int arch; } nets[] = { { "alexnet", IPR_ALEXNET }, { "resnet9", IPR_RESNET9 }, { "resnet18", IPR_RESNET18 } };
-    static const int kinds[] = { IPR_PASSPORT_RANDOM, IPR_PASSPORT_IMAGE, IPR_PASSPORT_SHUFFLED, IPR_PASSPORT_SHUFFLED_LAYER };
+    static const int kinds[] = { IPR_PASSPORT_RANDOM, IPR_PASSPORT_IMAGE, IPR_PASSPORT_SHUFFLED, IPR_PASSPORT_SHUFFLED_LAYER, IPR_PASSPORT_CENTRED };
     int i, k, epochs = 0, items = 0, seeds = 0;
     double width = 0;
     o->out = "results";
@@ -521,7 +522,7 @@ static int parse(int argc, char **argv, options *o, const char *usage)
     if (o->threads < 1) o->threads = 1;
     if (o->threads > 16) o->threads = 16;
     o->arch = IPR_ALEXNET;
-    o->kind = IPR_PASSPORT_SHUFFLED;
+    o->kind = IPR_PASSPORT_CENTRED;
     o->width = 0.25;
     o->epochs = 30;
     o->tune_epochs = 10;
@@ -546,7 +547,7 @@ static int parse(int argc, char **argv, options *o, const char *usage)
             for (ok = 0, k = 0; k < 3; k++) if (!strcmp(next, nets[k].name)) { o->arch = nets[k].arch; ok = 1; }
             i++;
         } else if (!strcmp(argv[i], "--passports") && next) {
-            for (ok = 0, k = 0; k < 4; k++) if (!strcmp(next, kind_name(kinds[k]))) { o->kind = kinds[k]; ok = 1; }
+            for (ok = 0, k = 0; k < 5; k++) if (!strcmp(next, kind_name(kinds[k]))) { o->kind = kinds[k]; ok = 1; }
             i++;
         } else ok = 0;
         if (!ok) { fprintf(stderr, "%s: not understood, or its value is missing or out of range\n%s%s", i < argc ? argv[i] : "", usage, COMMON_USAGE); return 2; }

@@ -35,14 +35,22 @@ passports-cifar10|passports-attacks|baselines-ambiguity)
     "${MAKE:-make}" --no-print-directory "build/$program" || exit 1
     # shellcheck disable=SC2086  # a list of words
     exec "./build/$program" $args ;;
-keynet-fmnist5|keynet-cifar10|dsn-mnist|dsn-gtsrb|zoo)
+dsn-mnist|dsn-gtsrb)
+    set=${exp#dsn-}
+    files=$set
+    [ "$set" = gtsrb ] && files=gtsrb32
+    sh data_fetch/fetch.sh "$files" || echo "Going on with what is here." >&2
+    "${MAKE:-make}" --no-print-directory build/serial_numbers || exit 1
+    # shellcheck disable=SC2086  # a list of words
+    exec ./build/serial_numbers --data "$set" $args ;;
+keynet-fmnist5|keynet-cifar10|zoo)
     echo "$exp: not built yet" >&2
     exit 1 ;;
 '')
     echo "usage: make reproduce EXP=name [QUICK=1] [SEEDS=n] [DATA=folder]" >&2
-    echo "names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity" >&2
+    echo "names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity dsn-mnist dsn-gtsrb" >&2
     exit 2 ;;
 *)
-    echo "$exp: no such experiment; names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity" >&2
+    echo "$exp: no such experiment; names: gatekeeper-seqmnist gatekeeper-trec6 gatekeeper-translate text-triggers-imdb text-triggers-sst5 passports-cifar10 passports-attacks baselines-ambiguity dsn-mnist dsn-gtsrb" >&2
     exit 2 ;;
 esac

@@ -292,6 +292,22 @@ TEST(pp_kinds)
             }
         ipr_passport_free(p);
     }
+    d.kind = IPR_PASSPORT_SHUFFLED;                   /* centred: the same maps, less the passport's mean */
+    p = ipr_passport_new(m, &d, pp_seed, 32);
+    d.kind = IPR_PASSPORT_CENTRED;
+    q = ipr_passport_new(m, &d, pp_seed, 32);
+    for (u = 0; p && q && u < 4; u++)
+        for (role = 0; role < 2; role++) {
+            const ipr_passport_unit *a = ipr_passport_at(p, u);
+            const ipr_index size = a->in * a->height * a->width;
+            const ipr_real *x = ipr_read(c, a->key) + role * size, *y = ipr_read(c, ipr_passport_at(q, u)->key) + role * size;
+            double mean = 0, sum = 0;
+            for (i = 0; i < size; i++) { mean += (double)x[i] / (double)size; sum += (double)y[i] / (double)size; }
+            CHECK(mean > 0.01 && fabs(sum) < 1e-5);
+            for (i = 0; i < size; i++) if (!CHECK_NEAR(y[i], (double)x[i] - mean, 1e-5)) break;
+        }
+    ipr_passport_free(p);
+    ipr_passport_free(q);
     d.kind = IPR_PASSPORT_SHUFFLED;
     d.source.items = NULL;
     p = ipr_passport_new(m, &d, pp_seed, 32);
