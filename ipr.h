@@ -50,7 +50,7 @@
    CONTENTS (search for the >>tag)
        >>config    0  options, compiler and CPU           >>train      9  optimisers, schedules, fit, checkpoints
        >>base      1  errors, memory, workers, hashes     >>models    10  networks that know no scheme
-       >>math      2  GEMM, vector functions, recurrent   >>schemes   11  Gatekeeper, passports, triggers, Uchida
+       >>math      2  GEMM, vector functions, recurrent   >>schemes   11  keys, passports, triggers, serial numbers
        >>tensor    3  shapes, views, parameters           >>attacks   12  removal, ambiguity, invariant changes
        >>tape      4  nodes and the reverse sweep         >>verdict   13  exact statistics, decisions
        >>ops       5  one block per op                    A floor calls only floors below it: -DIPR_FLOOR_MAX=n
@@ -97,6 +97,8 @@
        Three lifetimes: parameter sets, the step (everything between two ipr_step_end), scratch per worker. All 64-byte
        aligned, over one allocator. After the longest batch seen there are no allocations in a training step.
        ipr_desc.memory: nothing but your buffer is used; run once with ipr_desc.measure = 1 to learn its size.
+       During ipr_backward a temporary's gradient, and values that only the library's own networks know of, make room
+       as soon as nothing left on the tape reads them (ipr_retain_grad keeps a gradient).
 
    THREADS
        None unless you define IPR_THREADS and set ipr_desc.threads, or give ipr_desc.parallel_fn.
@@ -129,10 +131,15 @@
                      (ipr_attack_cnn_gauge): verify with ipr_passport_test.reference
                    - Uchida's projections and trigger sets can be forged for any network (ipr_attack_uchida,
                      ipr_attack_triggers): they, too, count only if committed beforehand
+   Of serial numbers
+       Withstands: other numbers, pruning.
+       Does not:   - few bits can be searched by whoever has some labelled inputs (ipr_serial_verify does it)
+                   - training on raw inputs takes the lock away, and is cheaper than training anew
+                     (ipr_attack_split_tune); a licensee can teach a network without a lock (ipr_attack_split_copy)
 
    CHANGES
        0.1.0  first version: engine, recurrent networks, text and translation, Gatekeeper, text triggers, attacks,
-              verdicts; convolutional networks and passports
+              verdicts; convolutional networks and passports; serial numbers
 */
 #ifndef IPR_H_INCLUDED
 #define IPR_H_INCLUDED
@@ -2024,8 +2031,8 @@ enum {
     IPR_PASSPORT_IMAGE = 2,         /* what one image becomes at each unit's input, for scales; another's, for biases */
     IPR_PASSPORT_SHUFFLED = 3,      /* as coded: channel i is a random channel of image i mod N, none twice */
     IPR_PASSPORT_SHUFFLED_LAYER = 4, /* as in the paper: each unit takes one of N images as it is */
-    IPR_PASSPORT_CENTRED = 5        /* SHUFFLED, less its own mean. Activations past a ReLU are positive: their mean, which
-                                       all passports share, makes strangers' passports give much the same scales */
+    IPR_PASSPORT_CENTRED = 5        /* SHUFFLED, less its mean. Activations past a ReLU are positive, and their mean,
+                                       which all share, makes strangers' passports give much the same scales */
 };
 
 /* Where passports made of images come from. */

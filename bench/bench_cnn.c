@@ -21,6 +21,7 @@ typedef struct net {
     int32_t label[256];
     ipr_index batch, run;    /* images in x, and of a forward pass */
     uint64_t steps;
+    double live;             /* bytes that a step holds between forward and backward */
 } net;
 
 static void net_close(net *n)
@@ -77,6 +78,7 @@ static void train_step(void *arg)
     y = ipr_from_i32(n->c, 1, &n->run, n->label);
     if (n->pass) loss = ipr_passport_step(n->pass, n->m, NULL, n->steps++, net_x(n), y, NULL);
     else loss = ipr_cross_entropy(n->c, ipr_cnn_forward(n->m, net_x(n), NULL), y);
+    n->live = (double)ipr_stats_get(n->c).step_bytes;
     (void)ipr_backward(n->c, loss);
     (void)ipr_opt_step(n->opt);
     ipr_step_end(n->c);
@@ -102,15 +104,19 @@ static void plain(void)
     };
     size_t k;
     for (k = 0; k < sizeof nets / sizeof nets[0]; k++) {
-        char name[64], full[256], one[80];
+        char name[64], full[320], one[80];
         net n;
         (void)sprintf(name, "cnn_%.20s_B%d", ipr_cnn_name(nets[k].arch), (int)nets[k].batch);
         (void)sprintf(one, "cnn_%.20s_B1_forward", ipr_cnn_name(nets[k].arch));
-        (void)sprintf(full, "%s_train %s_forward %s", name, name, one);
+        (void)sprintf(full, "%s_train %s_memory_over_live %s_forward %s", name, name, name, one);
         if (!strstr(full, only)) continue;
         net_open(&n, nets[k].arch, nets[k].batch, 0, 0);
         (void)sprintf(full, "%s_train", name);
         measure_steps(n.c, full, train_step, &n, nets[k].reps);
+        (void)sprintf(full, "%s_memory", name);
+        line(full, "MB", (double)ipr_stats_get(n.c).bytes_peak / 1e6);
+        (void)sprintf(full, "%s_memory_over_live", name); /* activations, parameters, momentum */
+        line(full, "ratio", (double)ipr_stats_get(n.c).bytes_peak / (n.live + 2.0 * sizeof(ipr_real) * (double)ipr_params_elements(n.m->params)));
         (void)sprintf(full, "%s_forward", name);
         measure_steps(n.c, full, forward, &n, nets[k].reps);
         n.run = 1;
