@@ -113,10 +113,11 @@ static void plain(void)
         net_open(&n, nets[k].arch, nets[k].batch, 0, 0);
         (void)sprintf(full, "%s_train", name);
         measure_steps(n.c, full, train_step, &n, nets[k].reps);
-        (void)sprintf(full, "%s_memory", name);
-        line(full, "MB", (double)ipr_stats_get(n.c).bytes_peak / 1e6);
-        (void)sprintf(full, "%s_memory_over_live", name); /* activations, parameters, momentum */
-        line(full, "ratio", (double)ipr_stats_get(n.c).bytes_peak / (n.live + 2.0 * sizeof(ipr_real) * (double)ipr_params_elements(n.m->params)));
+        (void)sprintf(full, "%s_memory_over_live", name);
+        if (strstr(full, only)) { /* activations, parameters, momentum */
+            train_step(&n);
+            line(full, "ratio", (double)ipr_stats_get(n.c).bytes_peak / (n.live + 2.0 * sizeof(ipr_real) * (double)ipr_params_elements(n.m->params)));
+        }
         (void)sprintf(full, "%s_forward", name);
         measure_steps(n.c, full, forward, &n, nets[k].reps);
         n.run = 1;
