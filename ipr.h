@@ -2321,6 +2321,7 @@ typedef struct ipr_attack_desc {
     int epochs;      /* default 5 */
     double fraction; /* of the training items the attacker has; default 1 */
     ipr_index batch; /* default 128 */
+    double flip;     /* IPR_FAKE2_HEAD: share of the signs that are turned at the start; default 0.5 (-: 0) */
     uint64_t seed;
     ipr_progress_fn progress_fn; /* as in ipr_fit */
     void *progress_user;
@@ -2429,7 +2430,7 @@ IPR_API int ipr_attack_cnn_overwrite(ipr_cnn *m, const ipr_passport *other, cons
 
 enum {
     IPR_FAKE2_2019 = 1, /* scales start at +-0.5 at random, biases at 0: the code of the paper's tables */
-    IPR_FAKE2_HEAD = 2, /* scales start at the original signs, half of them flipped: the published code since */
+    IPR_FAKE2_HEAD = 2, /* scales start at the original signs, a share of them (d->flip) turned: the code since then */
     IPR_FAKE2_PLAIN = 3, /* scales start at 1 */
     IPR_IERB = 4, /* Chen et al. 2023: scales (from 1) go through an expanded residual block, a small network for */
     IPR_CERB = 5  /* every channel (1 -> 10 -> 1), or one for all (C -> C/8 -> C) */
@@ -26277,10 +26278,12 @@ IPR__TOOL ipr_tensor *ipr__relearn_step(ipr_ctx *c, void *user, const uint32_t *
 }
 
 /* Learnt scales and biases, and their start. */
-IPR__TOOL int ipr__relearn_start(ipr__cnn_attack *a, uint64_t seed)
+IPR__TOOL int ipr__relearn_start(ipr__cnn_attack *a, uint64_t seed, double flip)
 {
     ipr_ctx *c = a->m->c;
     ipr_rng r = ipr_rng_make(seed, IPR__STREAM_DATA, 12);
+    const double keep = a->kind != IPR_FAKE2_HEAD || flip == 0 ? 0.5 : flip < 0 ? 1 : flip > 1 ? 0 : 1 - flip;
+    const uint64_t stay = (uint64_t)(keep * 4294967296.0);
     ipr_index k;
     int i;
     if (ipr__forgery_take(a->f, a->p, a->m) != IPR_OK) return c->err;
@@ -26293,7 +26296,7 @@ IPR__TOOL int ipr__relearn_start(ipr__cnn_attack *a, uint64_t seed)
         ipr_require_grad(b, 1);
         for (k = 0; k < u->out; k++) {
             const ipr_real was = ipr__rd(a->f->scales.scale[u->unit])[k];
-            const int turn = (int)(ipr_rng_u32(&r) >> 31);
+            const int turn = ipr_rng_u32(&r) >= stay;
             ipr__wr(g)[k] = a->kind == IPR_FAKE2_2019   ? IPR__R(turn ? -0.5 : 0.5)
                             : a->kind == IPR_FAKE2_HEAD ? IPR__R((was < IPR__R(0)) != turn ? -1 : 1)
                                                         : IPR__R(1);
@@ -26323,7 +26326,7 @@ IPR_API IPR__COLD ipr_forgery *ipr_attack_relearn(ipr_cnn *m, const ipr_passport
     a.f = ipr__forgery_new(p);
     if (!a.f) return NULL;
     keep = ipr__cnn_freeze(m);
-    st = keep ? ipr__relearn_start(&a, d ? d->seed : 0) : p->c->err;
+    st = keep ? ipr__relearn_start(&a, d ? d->seed : 0, d ? d->flip : 0) : p->c->err;
     if (st == IPR_OK) st = ipr__cnn_attack_run(&a, a.f->params, ipr__relearn_step, 0, d, fn);
     if (st == IPR_OK) {
         ipr__relearn_scales(p->c, &a, &s);
