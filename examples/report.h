@@ -231,11 +231,11 @@ static const char *const report__css[] = {
     "svg .l{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}svg .k{fill:var(--bg);stroke-width:1.7}",
     ".legend{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;list-style:none;padding:0;margin:.35rem 0 0;font-size:.87rem;color:var(--ink2)}.legend li{display:flex;align-items:center;gap:.45rem;margin:0}.legend svg{width:34px;height:14px;flex:none}"
     "details{margin:.35rem 0;font-size:.87rem;color:var(--ink2)}summary{cursor:pointer;width:max-content}details .table{margin:.4rem 0}details td,details th{padding:.25rem .6rem}",
-    ".images{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.2rem,1fr));gap:1.25rem;margin:1rem 0;padding:0;list-style:none}.images li{margin:0}.images img,.heat img{display:block;width:100%;height:auto;image-rendering:pixelated;border:1px solid var(--line);border-radius:4px}"
+    ".images{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.2rem,1fr));gap:1.25rem;margin:1rem 0;padding:0;list-style:none}.images.wide{grid-template-columns:repeat(auto-fill,minmax(min(17rem,100%),1fr))}.images li{margin:0}.images img,.heat img{display:block;width:100%;height:auto;image-rendering:pixelated;border:1px solid var(--line);border-radius:4px}"
     ".images p{margin:.25rem 0 0;font-size:.88rem;line-height:1.4}.images .c{font-weight:620;font-size:.92rem}.yes{color:var(--yes)}.no{color:var(--no)}.yes b,.no b{display:inline-block;width:1.15em}.heat img+img{height:12px;max-width:none;margin-top:.5rem}.heat .s{display:flex;justify-content:space-between;font-size:.84rem;color:var(--ink2);font-variant-numeric:tabular-nums}",
     "footer{margin-top:3rem;padding-top:.9rem;border-top:1px solid var(--line);color:var(--ink2);font-size:.86rem}"
-    "@media(max-width:32rem){main{padding:1.4rem 1rem 2rem}h1{font-size:1.55rem}h2{margin-top:2.3rem}.lead{font-size:1.04rem}.verdict{padding:1rem}.verdict .word{font-size:1.7rem}th,td{padding:.42rem .65rem}.images{grid-template-columns:repeat(auto-fill,minmax(6.2rem,1fr));gap:1rem .9rem}.images p{font-size:.84rem}.figures{grid-template-columns:1fr 1fr;gap:.8rem 1rem}svg text{font-size:14.5px}}",
-    "@page{margin:16mm 14mm}@media print{:root{color-scheme:light;font-size:9.5pt}body{font-size:10pt}main{max-width:none;padding:0}h2,h3,h2+p,h3+p,.group{break-after:avoid}.images{grid-template-columns:repeat(auto-fill,minmax(7rem,1fr))}.figures{grid-template-columns:repeat(4,1fr)}figure,.verdict,.images li,tr{break-inside:avoid}.table{overflow:visible;border:0}table{font-size:8.5pt}th,td{padding:.25rem .4rem}nav,details{display:none}"
+    "@media(max-width:32rem){main{padding:1.4rem 1rem 2rem}h1{font-size:1.55rem}h2{margin-top:2.3rem}.lead{font-size:1.04rem}.verdict{padding:1rem}.verdict .word{font-size:1.7rem}th,td{padding:.42rem .65rem}.images:not(.wide){grid-template-columns:repeat(auto-fill,minmax(6.2rem,1fr));gap:1rem .9rem}.images p{font-size:.84rem}.figures{grid-template-columns:1fr 1fr;gap:.8rem 1rem}svg text{font-size:14.5px}}",
+    "@page{margin:16mm 14mm}@media print{:root{color-scheme:light;font-size:9.5pt}body{font-size:10pt}main{max-width:none;padding:0}h2,h3,h2+p,h3+p,.group{break-after:avoid}.images:not(.wide){grid-template-columns:repeat(auto-fill,minmax(7rem,1fr))}.figures{grid-template-columns:repeat(4,1fr)}figure,.verdict,.images li,tr{break-inside:avoid}.table{overflow:visible;border:0}table{font-size:8.5pt}th,td{padding:.25rem .4rem}nav,details{display:none}"
     "table.wide tbody th,table.wide thead th:first-child{position:static}.grid{grid-template-columns:1fr 1fr}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}",
 };
 
@@ -915,7 +915,7 @@ REPORT_FN void report_images(report *r, const report_image *im, int n)
 {
     int i, k;
     if (!r->f || n < 1) return;
-    report__raw(r, "<ul class=\"images\">\n");
+    report__raw(r, im[0].w >= 200 ? "<ul class=\"images wide\">\n" : "<ul class=\"images\">\n");
     for (i = 0; i < n; i++) {
         report__raw(r, "<li><img alt=\"");
         report__escape(r, im[i].caption, 0, -1);
