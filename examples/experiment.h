@@ -68,7 +68,11 @@ static int experiment_open(const char *path, const char *settings, int fresh)
     }
     part = fopen(path, kept ? "a" : "w");
     if (!part) { fprintf(stderr, "%s: cannot write; choose another folder with --out\n", path); return -1; }
-    if (!kept) { fprintf(part, "%s\n", settings); fflush(part); }
+    if (!kept) { /* then to be added to, at its end, whoever else adds rows of his own */
+        fprintf(part, "%s\n", settings);
+        part = freopen(path, "a", part);
+        if (!part) { fprintf(stderr, "%s: cannot write; choose another folder with --out\n", path); return -1; }
+    }
     return kept;
 }
 
