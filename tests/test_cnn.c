@@ -1204,8 +1204,8 @@ TEST(cnn_bad_input)
     ipr_index three = 3, dims[4] = { 2, 3, 16, 32 };
     CHECK(ipr_cnn_new(NULL, &d) == NULL);
     cn_refuse(c, NULL, IPR_E_ARG, "set desc.arch", __LINE__);
-    CN_REFUSE(d.arch = 0, IPR_E_ARG, "architecture 0; set desc.arch to IPR_LENET .. IPR_RESNET50");
-    CN_REFUSE(d.arch = 9, IPR_E_ARG, "architecture 9");
+    CN_REFUSE(d.arch = 0, IPR_E_ARG, "architecture 0; set desc.arch to IPR_LENET .. IPR_DSN_GTSRB");
+    CN_REFUSE(d.arch = 11, IPR_E_ARG, "architecture 11");
     CN_REFUSE(d.arch = -1, IPR_E_ARG, "architecture -1");
     CN_REFUSE(d.channels = -1, IPR_E_RANGE, "images of -1 x 32 x 32");
     CN_REFUSE(d.channels = 65537, IPR_E_RANGE, "1 to 65536");
