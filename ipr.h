@@ -2054,7 +2054,7 @@ typedef struct ipr_passport_desc {
                               unit, then the next; channels left over get bits from the seed */
     const char *const *signatures; /* as coded, instead: [units of the model] a text for each protected unit, or NULL */
     double sign_weight; /* alpha of the sign loss; default 0.1, as coded (-: 0) */
-    double margin;      /* gamma_0 of eq. 6; default 0.1 (-: 0) */
+    double margin;      /* gamma_0 of eq. 6; default 0.1; V2, V3: 0.5, at 0.1 transfer turns some signs (-: 0) */
     double l2;          /* on the scales, as coded; default 1e-5 (-: 0) */
 } ipr_passport_desc;
 
@@ -23404,6 +23404,7 @@ IPR__TOOL int ipr__pass_check(ipr_ctx *c, const char *fn, ipr_passport_desc *d)
     v[1] = &d->margin;
     v[2] = &d->l2;
     if (!d->scheme) d->scheme = IPR_PASSPORT_V1;
+    if (d->margin == 0 && d->scheme != IPR_PASSPORT_V1) d->margin = 0.5;
     if (!d->kind) d->kind = IPR_PASSPORT_RANDOM;
     if (!d->source.images) d->source.images = 20;
     for (i = 0; i < 3; i++) {

@@ -354,6 +354,11 @@ TEST(pp_bad_input)
     CHECK(ipr_passport_new(m, &d, pp_seed, 32) == NULL);
     ipr_clear(c);
     d.margin = 0;
+    d.scheme = IPR_PASSPORT_V2;                       /* a signature that lasts: a wider margin where it costs nothing */
+    p = ipr_passport_new(m, &d, pp_seed, 32);
+    if (CHECK(p != NULL)) CHECK_NEAR(ipr_passport_resolved(p)->margin, 0.5, 0);
+    ipr_passport_free(p);
+    d.scheme = 0;
     d.kind = 9;
     CHECK(ipr_passport_new(m, &d, pp_seed, 32) == NULL);
     ipr_clear(c);
