@@ -331,7 +331,7 @@ TEST(pp_bad_input)
     ipr_dataset *ds = pp_bars(c, 1, 8);
     ipr_passport_desc d = IPR_ZERO;
     ipr_cnn_desc md = IPR_ZERO;
-    ipr_passport *p = ipr_passport_new(m, NULL, pp_seed, 32), *v2;
+    ipr_passport *p = ipr_passport_new(m, NULL, pp_seed, 32), *v2, *lasting;
     const ipr_index right[3] = { 24, 4, 4 }, wrong[3] = { 24, 8, 8 };
     ipr_real values[24 * 64] = { 0 };
     ipr_scales s;
@@ -355,9 +355,9 @@ TEST(pp_bad_input)
     ipr_clear(c);
     d.margin = 0;
     d.scheme = IPR_PASSPORT_V2;                       /* a signature that lasts: a wider margin where it costs nothing */
-    p = ipr_passport_new(m, &d, pp_seed, 32);
-    if (CHECK(p != NULL)) CHECK_NEAR(ipr_passport_resolved(p)->margin, 0.5, 0);
-    ipr_passport_free(p);
+    lasting = ipr_passport_new(m, &d, pp_seed, 32);
+    if (CHECK(lasting != NULL)) CHECK_NEAR(ipr_passport_resolved(lasting)->margin, 0.5, 0);
+    ipr_passport_free(lasting);
     d.scheme = 0;
     d.kind = 9;
     CHECK(ipr_passport_new(m, &d, pp_seed, 32) == NULL);
