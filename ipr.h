@@ -3347,7 +3347,7 @@ IPR__TOOL char *ipr__gap_get(ipr__arena *a, size_t r)
 IPR__TOOL void ipr__arena_give(ipr__arena *a, void *p, size_t n)
 {
     const size_t r = IPR__ROUND64(n);
-    ipr__gap *g = (ipr__gap *)p, *before = NULL, *after = a->gaps;
+    ipr__gap *g = (ipr__gap *)p, **at = &a->gaps, **last = NULL;
     if (!p || !r) return;
     if (a->wipe) ipr_wipe(p, r);
     if (IPR__CHECKED) {
@@ -3355,21 +3355,26 @@ IPR__TOOL void ipr__arena_give(ipr__arena *a, void *p, size_t n)
         for (i = 0; i < r; i++) ((unsigned char *)p)[i] = 0xff; /* NaN to whoever reads it all the same */
     }
     a->used -= r;
-    while (after && (uintptr_t)after < (uintptr_t)p) {
-        before = after;
-        after = after->next;
+    while (*at && (uintptr_t)*at < (uintptr_t)p) {
+        last = at;
+        at = &(*at)->next;
     }
-    g->next = after;
+    g->next = *at;
     g->size = r;
-    if (before) before->next = g;
-    else a->gaps = g;
-    if (after && (char *)p + r == (char *)(void *)after) {
-        g->size += after->size;
-        g->next = after->next;
+    *at = g;
+    if (g->next && (char *)p + r == (char *)(void *)g->next) {
+        g->size += g->next->size;
+        g->next = g->next->next;
     }
-    if (before && (char *)(void *)before + before->size == (char *)p) {
-        before->size += g->size;
-        before->next = g->next;
+    if (last && (char *)(void *)*last + (*last)->size == (char *)p) {
+        (*last)->size += g->size;
+        (*last)->next = g->next;
+        at = last;
+    }
+    g = *at;
+    if ((char *)(void *)g + g->size == (char *)(void *)a->cur + IPR__ALIGN + a->cur->used) { /* the end of what is used */
+        a->cur->used -= g->size;
+        *at = g->next;
     }
 }
 
