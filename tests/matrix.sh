@@ -83,9 +83,9 @@ tests 'clang c11 -O2, double'           'clang -std=c11 -O2 -DIPR_REAL=double'
 tests 'clang++ c++11 -O2, threads'      'clang++ -x c++ -std=c++11 -O2 -DIPR_THREADS -pthread'
 tests 'gcc -O2, portable C only'        'gcc -std=c99 -O2 -DIPR_NO_SIMD'
 tests 'gcc -m32 -msse2 -mfpmath=sse'    'gcc -m32 -msse2 -mfpmath=sse -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
-tests 'gcc -m32 (x87)'                  'gcc -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
+tests 'gcc -m32 (x87)'                  'gcc -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu' 900
 full_tests 'clang -m32 -msse2'          'clang -m32 -msse2 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
-full_tests 'clang -m32 (x87)'           'clang -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu'
+full_tests 'clang -m32 (x87)'           'clang -m32 -std=c99 -O2 -isystem /usr/include/x86_64-linux-gnu' 900
 full_tests 'gcc -Os'                    'gcc -std=c99 -Os'
 full_tests 'gcc -O0'                    "gcc -std=c99 -O0" 600
 row 'tcc' <<X
