@@ -3372,7 +3372,8 @@ IPR__TOOL void ipr__arena_give(ipr__arena *a, void *p, size_t n)
         at = last;
     }
     g = *at;
-    if ((char *)(void *)g + g->size == (char *)(void *)a->cur + IPR__ALIGN + a->cur->used) { /* the end of what is used */
+    /* at the end of what is used: it can be grown */
+    if ((char *)(void *)g + g->size == (char *)(void *)a->cur + IPR__ALIGN + a->cur->used) {
         a->cur->used -= g->size;
         *at = g->next;
     }
