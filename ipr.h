@@ -3429,6 +3429,8 @@ IPR__FN void ipr__arena_reset(ipr__arena *a)
     if (a->first && a->first->next) {
         size_t total = 0;
         for (k = a->first; k; k = k->next) total += k->size;
+        /* another shape of no more values may leave other gaps */
+        if (a->grows && !a->c->heap.cap) total += ((total >> 5) & ~(size_t)63u) + 65536;
         ipr__arena_free(a, 0);
         if (a->c->err == IPR_OK) (void)ipr__arena_grow(a, total);
         return;
