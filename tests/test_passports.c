@@ -32,13 +32,13 @@ static ipr_cnn *pp_model(ipr_ctx *c, int norm, uint64_t bare)
     return ipr_cnn_new(c, &d);
 }
 
-/* Bars: class 0 and 1 lie, 2 and 3 stand; odd classes are dark on light. Bytes [1,16,16]. */
-static ipr_dataset *pp_bars(ipr_ctx *c, uint64_t seed, ipr_index n)
+/* Bars: class 0 and 1 lie, 2 and 3 stand; odd classes are dark on light. Bytes [1,16,16], or of rank 2 [16,16]. */
+static ipr_dataset *pp_bars_of(ipr_ctx *c, uint64_t seed, uint32_t stream, ipr_index n, int rank)
 {
     const ipr_index dims[3] = { 1, 16, 16 };
     uint8_t *px = (uint8_t *)malloc((size_t)n * 256);
     int32_t *lab = (int32_t *)malloc((size_t)n * 4);
-    ipr_rng r = ipr_rng_make(seed, 77, 0);
+    ipr_rng r = ipr_rng_make(seed, stream, 0);
     ipr_dataset *ds;
     ipr_index i, y, x;
     for (i = 0; i < n; i++) {
@@ -50,11 +50,13 @@ static ipr_dataset *pp_bars(ipr_ctx *c, uint64_t seed, ipr_index n)
                 px[i * 256 + y * 16 + x] = (uint8_t)(v + (int)ipr_rng_below(&r, 50) - 25);
             }
     }
-    ds = ipr_dataset_u8(c, "bars", "generated", n, 3, dims, px, lab, 4, 0);
+    ds = ipr_dataset_u8(c, "bars", "generated", n, rank, dims + 3 - rank, px, lab, 4, 0);
     free(px);
     free(lab);
     return ds;
 }
+
+static ipr_dataset *pp_bars(ipr_ctx *c, uint64_t seed, ipr_index n) { return pp_bars_of(c, seed, 77, n, 3); }
 
 static const ipr_image_norm pp_norm = { 1, { 0.5, 0, 0, 0 }, { 0.25, 1, 1, 1 } };
 
